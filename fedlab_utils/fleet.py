@@ -1,0 +1,397 @@
+"""K small networks of one shape, trained side by side on different rows.
+
+Hospitals in federated learning, random seeds of an experiment and shadow models of an attack are the same
+thing to this module: *models* that share a shape, not their weights. Every tensor of parameters carries the
+model as its first axis, ``[K, out, in]``, and one training step of all models is one batched matrix product
+a layer. The rows of all models live in one shared table; each model has its own row numbers, so nothing is
+copied for a hospital, a seed or a shadow model.
+
+The backward pass is written by hand. For dense layers the gradient of one patient in one layer is the outer
+product of the signal that came back and the signal that went in, so its squared length is
+``|back|^2 (|in|^2 + 1)`` and clipping patient by patient costs little more than not clipping (Goodfellow,
+arXiv:1510.01799; Li et al., arXiv:2110.05679). This holds for losses that are a sum over independent rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedlab_utils.losses import Loss, slopes
+from fedlab_utils.sampling import generators, poisson, shuffled
+
+Optimiser = Literal["sgd", "momentum", "adam"]
+
+_MOMENTUM, _BETAS, _EPSILON = 0.9, (0.9, 0.999), 1e-8  # the defaults of torch.optim
+_STATES = {"sgd": 0, "momentum": 1, "adam": 2}  # tensors an optimiser remembers for each parameter
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameters of K networks of one shape.
+
+    Attributes
+    ----------
+    weights, biases
+        One tensor a layer, ``[K, out, in]`` and ``[K, out]``.
+    """
+
+    weights: list[Tensor]
+    biases: list[Tensor]
+
+    @property
+    def n_models(self) -> int:
+        """Number of models, K."""
+        return len(self.biases[0])
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in one model, D."""
+        return sum(t[0].numel() for t in self.tensors())
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Layer widths from input to output."""
+        return (self.weights[0].shape[2], *(w.shape[1] for w in self.weights))
+
+    def tensors(self) -> list[Tensor]:
+        """Weight, bias, weight, bias, ... from input to output."""
+        return [t for layer in zip(self.weights, self.biases, strict=True) for t in layer]
+
+    def map(self, function, *others: Params) -> Params:
+        """Apply `function` to each tensor (and its partners in `others`)."""
+        return Params(
+            [function(*ts) for ts in zip(self.weights, *(o.weights for o in others), strict=True)],
+            [function(*ts) for ts in zip(self.biases, *(o.biases for o in others), strict=True)],
+        )
+
+    def __getitem__(self, models) -> Params:
+        """Some of the models: a slice gives views, a list or tensor of numbers gives copies."""
+        return self.map(lambda t: t[models])
+
+    def clone(self) -> Params:
+        """A copy that shares no memory."""
+        return self.map(torch.clone)
+
+    def to(self, device: str | torch.device) -> Params:
+        """The same parameters on another device."""
+        return self.map(lambda t: t.to(device))
+
+    def flat(self) -> Tensor:
+        """All parameters of a model as one row, ``[K, D]``, in the order of `tensors`."""
+        return torch.cat([t.flatten(1) for t in self.tensors()], dim=1)
+
+    def like(self, flat: Tensor) -> Params:
+        """The inverse of `flat`: rows ``[any K, D]`` shaped as these parameters are."""
+        shapes = [t.shape[1:] for t in self.tensors()]
+        parts = flat.split([math.prod(s) for s in shapes], dim=1)
+        tensors = [p.reshape(len(flat), *s) for p, s in zip(parts, shapes, strict=True)]
+        return Params(tensors[::2], tensors[1::2])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread inside the block, as many as before after it.
+
+    These matrices are so small that sharing one among threads costs more than it saves.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def init(n_models: int, sizes: Sequence[int], *, seed: int | Sequence[np.random.Generator]) -> Params:
+    """Fresh networks, started as ``torch.nn.Linear`` starts: uniform within one over the root of the fan-in.
+
+    Parameters
+    ----------
+    n_models
+        How many, K.
+    sizes
+        Layer widths from input to output, for instance ``(20, 64, 1)``.
+    seed
+        A number, or one generator for each model.
+
+    Raises
+    ------
+    ValueError
+        If `sizes` names fewer than two layers or a width below one.
+    """
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"sizes must name an input and an output width of at least 1; got {tuple(sizes)}.")
+    rngs = _rngs(seed, n_models, stream=0)
+    weights, biases = [], []
+    for width_in, width_out in zip(sizes[:-1], sizes[1:], strict=True):
+        bound = 1 / math.sqrt(width_in)
+        draws = [rng.uniform(-bound, bound, (width_out, width_in + 1)) for rng in rngs]
+        layer = torch.from_numpy(np.stack(draws).astype(np.float32))
+        weights.append(layer[:, :, :-1].contiguous())
+        biases.append(layer[:, :, -1].contiguous())
+    return Params(weights, biases)
+
+
+def forward(params: Params, X: Tensor) -> Tensor:
+    """Outputs before the last non-linearity: logits, or predicted values in regression.
+
+    Parameters
+    ----------
+    X
+        Rows shared by all models ``[n, d]``, or each model's own ``[K, n, d]``.
+
+    Returns
+    -------
+    Tensor
+        ``[K, n, out]``. Autograd works through it, twice where it is asked to.
+    """
+    return _signals(params, X)[-1]
+
+
+def _signals(params: Params, X: Tensor) -> list[Tensor]:
+    """What enters each layer, and what leaves the last one."""
+    signals = [X if X.dim() == 3 else X.expand(params.n_models, *X.shape)]
+    last = len(params.weights) - 1
+    for layer, (weight, bias) in enumerate(zip(params.weights, params.biases, strict=True)):
+        out = torch.baddbmm(bias.unsqueeze(1), signals[-1], weight.transpose(1, 2))
+        signals.append(out if layer == last else out.relu())
+    return signals
+
+
+@torch.no_grad()
+def gradients(
+    params: Params,
+    X: Tensor,
+    y: Tensor,
+    weight: Tensor,
+    *,
+    loss: Loss,
+    max_norm: float | Tensor | None = None,
+) -> Params:
+    """Weighted sum of the rows' gradients, each row clipped first if `max_norm` is given.
+
+    Parameters
+    ----------
+    X, y
+        Each model's rows ``[K, B, d]`` and labels ``[K, B, 1]``.
+    weight
+        How much each row counts, ``[K, B]``: 1/B gives the gradient of the mean, 0 leaves padding out.
+    max_norm
+        Clip norm C, one for all models or one each ``[K]``: a row's gradient over *all* parameters of its
+        model is scaled down to length C if it is longer (Abadi et al., arXiv:1607.00133, Algorithm 1).
+
+    Returns
+    -------
+    Params
+        Gradients in the shape of `params`. No gradient of a single row is ever stored.
+    """
+    *inputs, outputs = _signals(params, X)
+    back = slopes(outputs, y, loss)
+    if max_norm is None:
+        back = back * weight.unsqueeze(2)
+    backs = [back]
+    for signal, w in zip(reversed(inputs[1:]), reversed(params.weights), strict=False):
+        backs.append(torch.bmm(backs[-1], w).mul_(signal > 0))
+    backs.reverse()
+    if max_norm is not None:
+        squares = sum(b.square().sum(2) * (a.square().sum(2) + 1) for a, b in zip(inputs, backs, strict=True))
+        limit = torch.as_tensor(max_norm, dtype=X.dtype, device=X.device).reshape(-1, 1)
+        scale = (limit / squares.sqrt().clamp_min(1e-30)).clamp_max(1) * weight
+        backs = [b * scale.unsqueeze(2) for b in backs]
+    return Params(
+        [torch.bmm(b.transpose(1, 2), a) for a, b in zip(inputs, backs, strict=True)],
+        [b.sum(1) for b in backs],
+    )
+
+
+def fit(
+    params: Params,
+    X: Tensor,
+    y: Tensor,
+    rows: Sequence[Tensor | np.ndarray | Sequence[int]],
+    *,
+    epochs: int | Sequence[int] | None = None,
+    steps: int | Sequence[int] | None = None,
+    batch_size: int,
+    lr: float | Sequence[float],
+    optimiser: Optimiser = "sgd",
+    loss: Loss = "binary",
+    weight_decay: float | Sequence[float] = 0.0,
+    proximal: float | Sequence[float] = 0.0,
+    max_norm: float | Sequence[float] | None = None,
+    noise_multiplier: float | Sequence[float] = 0.0,
+    sampling: Literal["shuffle", "poisson"] = "shuffle",
+    seed: int | Sequence[np.random.Generator] = 0,
+) -> Params:
+    """Train K models at once, each on its own rows; `params` is left as it was.
+
+    Every number that may differ between models can be given once or as a sequence of K: `epochs` or `steps`,
+    `lr`, `weight_decay`, `proximal`, `max_norm`, `noise_multiplier`. The optimiser starts afresh in each
+    call. A model that has done its steps keeps its parameters while the others go on.
+
+    Parameters
+    ----------
+    X, y
+        One shared table ``[n, d]`` and its labels ``[n, 1]``.
+    rows
+        K sequences of row numbers; sizes may differ.
+    epochs, steps
+        Exactly one of them. An epoch is ``ceil(rows / batch_size)`` steps.
+    batch_size
+        Rows in a batch; with Poisson sampling the *expected* number.
+    optimiser
+        ``"sgd"``, ``"momentum"`` (0.9) or ``"adam"``, as in ``torch.optim``.
+    loss
+        ``"binary"``, ``"multiclass"`` or ``"regression"``.
+    weight_decay
+        Added to the gradient as ``weight_decay * w``, as ``torch.optim`` does.
+    proximal
+        Pull back to the starting point, ``proximal * (w - w_start)`` (FedProx, Li et al., arXiv:1812.06127).
+    max_norm
+        Clip norm for each row's gradient; see `gradients`.
+    noise_multiplier
+        Gaussian noise on each *sum* of clipped gradients, in units of `max_norm`. Noise alone is no privacy
+        guarantee: the sampling has to be accounted for too.
+    sampling
+        ``"shuffle"``: every row once an epoch, a batch's gradients averaged over its rows. ``"poisson"``:
+        independent coin flips, the sum divided by the expected batch size (what the accounting of
+        differential privacy assumes); a step with an empty batch still happens, and still gets its noise.
+    seed
+        A number, or one generator for each model; generators go on where they were.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit, in one sentence, before anything is trained.
+    """
+    _one_of("optimiser", optimiser, ("sgd", "momentum", "adam"))
+    _one_of("loss", loss, ("binary", "multiclass", "regression"))
+    _one_of("sampling", sampling, ("shuffle", "poisson"))
+    if (epochs is None) == (steps is None):
+        raise ValueError(f"Give either epochs or steps, one of them; got epochs={epochs}, steps={steps}.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
+    rows, rngs = _row_numbers(rows, params.n_models, len(X)), _rngs(seed, params.n_models, stream=1)
+    numbers = {"lr": lr, "weight_decay": weight_decay, "proximal": proximal}
+    numbers |= {"noise_multiplier": noise_multiplier}
+    numbers |= {"epochs": epochs} if steps is None else {"steps": steps}
+    numbers |= {} if max_norm is None else {"max_norm": max_norm}
+    each = {name: _each(name, value, params.n_models) for name, value in numbers.items()}
+    noisy = bool(each["noise_multiplier"].any())
+    if noisy and max_norm is None:
+        raise ValueError("noise_multiplier needs max_norm: the noise is scaled to the clip norm.")
+
+    epoch = np.array([-(-len(r) // batch_size) for r in rows])
+    total = (each["epochs"] * epoch if steps is None else each["steps"]).astype(int)
+    order = np.argsort(-total, kind="stable")  # longest first: those still training are a prefix
+    rows, rngs = [rows[k] for k in order], [rngs[k] for k in order]
+    start = params[torch.from_numpy(order)]
+    trained, state = start.clone(), [start.map(torch.zeros_like) for _ in range(_STATES[optimiser])]
+    each = {name: torch.as_tensor(v[order]).to(X) for name, v in each.items() if name == "lr" or v.any()}
+    views, draw = None, shuffled if sampling == "shuffle" else poisson
+    with torch.no_grad(), one_thread():
+        for step, (index, weight) in enumerate(draw(rows, total[order], batch_size, rngs), start=1):
+            if views is None or views[0].n_models != len(index):
+                views = [p[: len(index)] for p in (trained, start, *state)]
+                now = {name: value[: len(index)] for name, value in each.items()}
+            picked, weight = index.flatten().to(X.device), weight.to(X)
+            count = weight.sum(1, keepdim=True) if sampling == "shuffle" else float(batch_size)
+            gradient = gradients(
+                views[0],
+                X.index_select(0, picked).view(*index.shape, -1),
+                y.index_select(0, picked).view(*index.shape, 1),
+                weight / count,
+                loss=loss,
+                max_norm=now.get("max_norm"),
+            )
+            if noisy:
+                spread = (now["noise_multiplier"] * now["max_norm"]).unsqueeze(1) / count
+                gradient = _add_noise(gradient, spread, rngs)
+            _step(*views, gradient=gradient, step=step, optimiser=optimiser, **now)
+    return trained[torch.from_numpy(np.argsort(order))]
+
+
+def _step(trained, start, *state, gradient, step, optimiser, lr, weight_decay=None, proximal=None, **_):
+    """One optimiser step in place; every model given here has taken ``step - 1`` of them before."""
+    others = zip(*(p.tensors() for p in (start, gradient, *state)), strict=True)
+    for w, (w_start, g, *moments) in zip(trained.tensors(), others, strict=True):
+        column = (-1, *[1] * (w.dim() - 1))
+        if weight_decay is not None:
+            g.addcmul_(w, weight_decay.view(column))
+        if proximal is not None:
+            g.addcmul_(w - w_start, proximal.view(column))
+        if optimiser == "momentum":
+            g = moments[0].mul_(_MOMENTUM).add_(g)
+        elif optimiser == "adam":
+            mean, square = moments
+            mean.lerp_(g, 1 - _BETAS[0])
+            square.mul_(_BETAS[1]).addcmul_(g, g, value=1 - _BETAS[1])
+            root = square.sqrt().div_(math.sqrt(1 - _BETAS[1] ** step)).add_(_EPSILON)
+            g = mean.div(root).div_(1 - _BETAS[0] ** step)
+        w.addcmul_(g, lr.view(column), value=-1)
+
+
+def _add_noise(gradient: Params, spread: Tensor, rngs: Sequence[np.random.Generator]) -> Params:
+    """Independent Gaussian noise on every number, each model from its own generator."""
+    rngs, size = rngs[: gradient.n_models], gradient.n_parameters
+    draws = [rng.standard_normal(size, dtype=np.float32) for rng in rngs]
+    noise = torch.from_numpy(np.stack(draws)).to(spread) * spread
+    return gradient.map(torch.add, gradient.like(noise))
+
+
+def to_arrays(params: Params, k: int) -> list[np.ndarray]:
+    """Model `k` as arrays, weight and bias of each layer in turn, as Flower's ``get_parameters`` has them."""
+    return [t[k].detach().cpu().numpy().copy() for t in params.tensors()]
+
+
+def from_arrays(models: Sequence[Sequence[np.ndarray]]) -> Params:
+    """The inverse of `to_arrays` for a list of models of one shape."""
+    tensors = [torch.from_numpy(np.stack(layer)) for layer in zip(*models, strict=True)]
+    return Params(tensors[::2], tensors[1::2])
+
+
+def _rngs(seed: int | Sequence[np.random.Generator], n: int, stream: int) -> list[np.random.Generator]:
+    if isinstance(seed, int | np.integer):
+        return generators(int(seed), n, stream)
+    if len(seed) != n:
+        raise ValueError(f"seed must be a number or a generator for each of the {n} models; got {len(seed)}.")
+    return list(seed)
+
+
+def _row_numbers(rows, n_models: int, n_rows: int) -> list[np.ndarray]:
+    rows = [np.asarray(r, dtype=np.int64) for r in rows]
+    if len(rows) != n_models or not all(len(r) for r in rows):
+        raise ValueError(
+            f"rows must hold a non-empty list of row numbers for each of the {n_models} models; "
+            f"got {len(rows)} lists, {sum(not len(r) for r in rows)} of them empty."
+        )
+    together = np.concatenate(rows)
+    low, high = together.min(), together.max()
+    if low < 0 or high >= n_rows:
+        raise ValueError(f"rows must be numbers from 0 to {n_rows - 1}, the rows of X; got {low} to {high}.")
+    return rows
+
+
+def _each(name: str, value, n_models: int) -> np.ndarray:
+    """One finite number for each model."""
+    values = np.asarray(value, dtype=float)
+    if values.ndim and values.shape != (n_models,):
+        raise ValueError(f"{name} must be a number, or one for each of the {n_models} models; got {value!r}.")
+    least = 1 if name in ("epochs", "steps") else 0
+    if not np.all(values >= least) or np.isinf(values).any() or (name == "max_norm" and not values.all()):
+        bound = "above 0" if name == "max_norm" else f"{least} or more"
+        raise ValueError(f"{name} must be {bound} and finite; got {value!r}.")
+    return np.broadcast_to(values, n_models)
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")

@@ -1,0 +1,71 @@
+"""Which rows a model sees in which step: random generators, shuffled epochs and Poisson sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def generators(seed: int, n: int, stream: int = 0) -> list[np.random.Generator]:
+    """One independent random generator for each of `n` models.
+
+    Model k depends on ``(seed, k)`` alone: it starts, shuffles and draws noise in the same way whether it
+    trains by itself or among thousands. Stream 0 starts the weights, stream 1 is for training.
+    """
+    return [np.random.default_rng((seed, k, stream)) for k in range(n)]
+
+
+def shuffled(
+    rows: Sequence[np.ndarray], steps: Sequence[int], batch_size: int, rngs: Sequence[np.random.Generator]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled mini-batches of several models, step by step; a short last batch closes each epoch.
+
+    Parameters
+    ----------
+    rows
+        Row numbers of each model. Models come in order of falling `steps`, so that those which still train
+        are always the first ones: a model that has finished is not touched again.
+    steps
+        Number of steps of each model.
+
+    Yields
+    ------
+    index, weight
+        ``[active, B]``: row numbers, and 1 for those that count (0 is padding).
+    """
+    size = np.array([len(r) for r in rows])
+    start = np.cumsum(size) - size
+    order = np.concatenate(rows)
+    epoch = -(-size // batch_size)
+    column = np.arange(batch_size)
+    for step in range(steps[0]):
+        active = np.searchsorted(-np.asarray(steps), -step)
+        done = step % epoch[:active] * batch_size  # rows of its epoch that each model has seen
+        for k in np.flatnonzero(done == 0):
+            rngs[k].shuffle(order[start[k] : start[k] + size[k]])
+        left = size[:active] - done
+        take = column[: left.max()]
+        index = order[(start[:active] + done)[:, None] + np.minimum(take, left[:, None] - 1)]
+        yield torch.from_numpy(index), torch.from_numpy((take < left[:, None]).astype(np.float32))
+
+
+def poisson(
+    rows: Sequence[np.ndarray], steps: Sequence[int], batch_size: int, rngs: Sequence[np.random.Generator]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Poisson-sampled batches: each row enters each batch by its own coin flip, with ``q = batch_size / n``.
+
+    Batch sizes vary and a batch may be empty; it is yielded all the same. Arguments and yields are those of
+    `shuffled`.
+    """
+    for step in range(steps[0]):
+        active = np.searchsorted(-np.asarray(steps), -step)
+        picks = [
+            r[rng.random(len(r)) < batch_size / len(r)] for r, rng in zip(rows[:active], rngs, strict=False)
+        ]
+        width = max(1, *(len(p) for p in picks))
+        index = np.stack([np.pad(p, (0, width - len(p))) for p in picks])
+        weight = np.arange(width) < np.array([[len(p)] for p in picks])
+        yield torch.from_numpy(index), torch.from_numpy(weight.astype(np.float32))

@@ -1,0 +1,248 @@
+"""The engine equals K separate networks, Opacus and torch.func."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedlab_utils import fleet, losses, sampling
+
+SIZES = (6, 8, 5, 1)
+
+
+def table(n=60, d=6, task="binary", seed=0, classes=3):
+    rng = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, d, generator=rng)
+    if task == "multiclass":
+        return X, torch.randint(classes, (n, 1), generator=rng).float()
+    y = X[:, :1] * 0.8 + torch.randn(n, 1, generator=rng)
+    return X, y if task == "regression" else (y > 0).float()
+
+
+def as_module(params, k):
+    layers = []
+    for i, (weight, bias) in enumerate(zip(params.weights, params.biases, strict=True)):
+        linear = torch.nn.Linear(weight.shape[2], weight.shape[1])
+        linear.weight.data, linear.bias.data = weight[k].clone(), bias[k].clone()
+        layers += [torch.nn.ReLU(), linear] if i else [linear]
+    return torch.nn.Sequential(*layers)
+
+
+def reference_loss(task):
+    if task == "multiclass":
+        return lambda out, y: torch.nn.functional.cross_entropy(out, y.squeeze(1).long())
+    return torch.nn.BCEWithLogitsLoss() if task == "binary" else torch.nn.MSELoss()
+
+
+def furthest(params, k, module):
+    """Largest difference of one parameter between model k and a torch.nn twin."""
+    pairs = zip(params.tensors(), module.parameters(), strict=True)
+    return max((ours[k] - theirs).abs().max().item() for ours, theirs in pairs)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("optimiser", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("pull", [0.0, 0.3])
+def test_a_fleet_equals_separate_torch_networks(task, optimiser, pull):
+    """Unequal sizes, rates and step counts (two models finish early), 50 steps, the same batches."""
+    X, y = table(task=task)
+    rows = [np.arange(0, 33), np.arange(20, 60), np.arange(5, 12), np.array([3])]
+    steps, lr, decay = [50, 30, 17, 50], [0.01, 0.02, 0.01, 0.005], [0.0, 0.1, 0.02, 0.0]
+    start = fleet.init(4, (*SIZES[:-1], 3 if task == "multiclass" else 1), seed=3)
+    ours = fleet.fit(
+        start, X, y, rows, steps=steps, batch_size=8, lr=lr, optimiser=optimiser, loss=task,
+        weight_decay=decay, proximal=pull, seed=7,
+    )  # fmt: skip
+    for k in range(4):
+        module, loss = as_module(start, k), reference_loss(task)
+        anchor = [p.detach().clone() for p in module.parameters()]
+        kind = torch.optim.Adam if optimiser == "adam" else torch.optim.SGD
+        extra = {"momentum": 0.9} if optimiser == "momentum" else {}
+        theirs = kind(module.parameters(), lr=lr[k], weight_decay=decay[k] if not pull else 0.0, **extra)
+        for index, weight in sampling.shuffled(
+            [rows[k]], [steps[k]], 8, [sampling.generators(7, 4, stream=1)[k]]
+        ):
+            assert weight.all()  # a model by itself needs no padding
+            theirs.zero_grad()
+            loss(module(X[index[0]]), y[index[0]]).backward()
+            for p, p0 in zip(module.parameters(), anchor, strict=True):
+                if pull:  # by hand, in the same order: decay, then the pull
+                    p.grad += decay[k] * p.data + pull * (p.data - p0)
+            theirs.step()
+        assert furthest(ours, k, module) < 1e-5
+
+
+def test_a_model_trains_alone_as_it_trains_in_a_fleet():
+    X, y = table()
+    rows = [np.arange(k, 60, 3 + k) for k in range(5)]
+    start = fleet.init(5, SIZES, seed=1)
+    together = fleet.fit(start, X, y, rows, epochs=3, batch_size=4, lr=0.1, optimiser="adam", seed=9)
+    for k in range(5):
+        rng = [sampling.generators(9, 5, stream=1)[k]]
+        work = dict(epochs=3, batch_size=4, lr=0.1, optimiser="adam")
+        alone = fleet.fit(start[[k]], X, y, [rows[k]], seed=rng, **work)
+        torch.testing.assert_close(alone.flat()[0], together.flat()[k], atol=1e-6, rtol=0)
+    torch.testing.assert_close(fleet.init(2, SIZES, seed=1).flat(), start[:2].flat(), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_gradients_equal_autograd(task):
+    X, y = table(task=task)
+    params = fleet.init(3, (6, 8, 3 if task == "multiclass" else 1), seed=0)
+    tracked = params.map(lambda t: t.clone().requires_grad_())
+    weight = torch.rand(3, 60)
+    (losses.per_row(fleet.forward(tracked, X), y, task) * weight).sum().backward()
+    own = fleet.gradients(params, X.expand(3, -1, -1), y.expand(3, -1, -1), weight, loss=task)
+    for ours, theirs in zip(own.tensors(), tracked.tensors(), strict=True):
+        torch.testing.assert_close(ours, theirs.grad, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_clipped_gradients_equal_torch_func(task):
+    X, y = table(task=task, n=20)
+    params = fleet.init(2, (6, 8, 3 if task == "multiclass" else 1), seed=0)
+    params = params.map(torch.Tensor.double)
+    X, y, weight = X.double(), y.double(), torch.rand(2, 20).double()
+    norms = torch.tensor([0.05, 0.7])
+    ours = fleet.gradients(
+        params, X.expand(2, -1, -1), y.expand(2, -1, -1), weight, loss=task, max_norm=norms
+    ).flat()
+
+    def row_loss(tensors, x, label):
+        one = fleet.Params([t[None] for t in tensors[::2]], [t[None] for t in tensors[1::2]])
+        return losses.per_row(fleet.forward(one, x[None]), label[None], task).sum()
+
+    for k in range(2):
+        own = [t[k] for t in params.tensors()]
+        per_row = torch.func.vmap(torch.func.grad(row_loss), (None, 0, 0))(own, X, y)
+        per_row = torch.cat([g.flatten(1) for g in per_row], 1)
+        length = per_row.norm(dim=1, keepdim=True)
+        clipped = per_row * (norms[k] / length).clamp(max=1)
+        assert (length > norms[k]).any()
+        torch.testing.assert_close(ours[k], (clipped * weight[k, :, None]).sum(0), atol=1e-6, rtol=0)
+
+
+def test_clipped_gradients_equal_opacus():
+    X, y = table(n=24)
+    params = fleet.init(1, SIZES, seed=4)
+    with warnings.catch_warnings():  # Opacus warns about its own use of hooks
+        warnings.simplefilter("ignore")
+        from opacus import GradSampleModule
+
+        module = GradSampleModule(as_module(params, 0), loss_reduction="sum")
+        torch.nn.functional.binary_cross_entropy_with_logits(module(X), y, reduction="sum").backward()
+    per_row = torch.cat([p.grad_sample.flatten(1) for p in module.parameters()], 1)
+    length = per_row.norm(dim=1, keepdim=True)
+    limit = length.median().item()
+    theirs = (per_row * (limit / length).clamp(max=1)).sum(0)
+    ours = fleet.gradients(params, X[None], y[None], torch.ones(1, 24), loss="binary", max_norm=limit)
+    torch.testing.assert_close(ours.flat()[0], theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_forward_can_be_differentiated_twice():
+    """What a gradient penalty needs: the slope of the output, and the slope of that slope."""
+    params = fleet.init(2, (3, 7, 1), seed=0).map(lambda t: t.double().requires_grad_())
+    X = torch.randn(2, 4, 3, dtype=torch.double, requires_grad=True)
+
+    def penalty(w):
+        own = fleet.Params([w, params.weights[1]], params.biases)
+        (slope,) = torch.autograd.grad(fleet.forward(own, X).sum(), X, create_graph=True)
+        return (slope.norm(dim=2) - 1).square().mean()
+
+    assert torch.autograd.gradcheck(penalty, params.weights[0])
+
+
+def test_noise_has_the_stated_size_and_an_empty_poisson_batch_still_gets_it():
+    X, y = table(n=1000)
+    params = fleet.init(2, (6, 400, 1), seed=0)
+    common = dict(steps=1, lr=1.0, max_norm=0.5, sampling="poisson", noise_multiplier=[2.0, 0.0], seed=1)
+    tiny = dict(common, batch_size=1)
+    rows = [np.arange(1000), np.arange(1000)]
+    for seed in range(50):  # find a draw in which the first model's batch is empty
+        tiny["seed"] = seed
+        rng = np.random.default_rng((seed, 0, 1))
+        if not (rng.random(1000) < 1 / 1000).any():
+            break
+    moved = fleet.fit(params, X, y, rows, **tiny).flat()[0] - params.flat()[0]
+    assert moved.std().item() == pytest.approx(2.0 * 0.5, rel=0.1)  # noise alone, divided by batch_size 1
+    quiet = fleet.fit(params, X, y, rows, batch_size=100, **common)
+    assert (quiet.flat()[1] - params.flat()[1]).norm() < 0.5 * 200 / 100  # clipped, no noise
+
+
+def test_poisson_batches_have_the_stated_rate():
+    rngs = sampling.generators(0, 2)
+    rows, steps = [np.arange(500), np.arange(100)], [400, 400]
+    sizes = np.array([w.sum(1).tolist() for _, w in sampling.poisson(rows, steps, 20, rngs)])
+    assert sizes.mean(0) == pytest.approx([20, 20], abs=0.9)
+    assert sizes.var(0) == pytest.approx([20 * 0.96, 20 * 0.8], rel=0.25)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 23), min_size=1, max_size=6),
+    batch=st.integers(1, 9),
+    epochs=st.integers(1, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_epoch_shows_each_row_exactly_once(sizes, batch, epochs):
+    rows = [np.arange(n) + 100 * k for k, n in enumerate(sorted(sizes, reverse=True))]
+    steps = [epochs * -(-len(r) // batch) for r in rows]
+    seen = [[] for _ in rows]
+    rngs = sampling.generators(0, len(rows))
+    for index, weight in sampling.shuffled(rows, steps, batch, rngs):
+        for k in range(len(index)):
+            seen[k] += index[k][weight[k] > 0].tolist()
+    for k, r in enumerate(rows):
+        for e in range(epochs):
+            assert sorted(seen[k][e * len(r) : (e + 1) * len(r)]) == r.tolist()
+
+
+def test_arrays_there_and_back_in_flower_order():
+    params = fleet.init(3, SIZES, seed=0)
+    arrays = [fleet.to_arrays(params, k) for k in range(3)]
+    assert [a.shape for a in arrays[0]] == [(8, 6), (8,), (5, 8), (5,), (1, 5), (1,)]
+    torch.testing.assert_close(fleet.from_arrays(arrays).flat(), params.flat(), atol=0, rtol=0)
+    torch.testing.assert_close(params.like(params.flat()).weights[1], params.weights[1], atol=0, rtol=0)
+
+
+def test_fit_leaves_its_input_and_the_thread_count_alone():
+    X, y = table()
+    params, threads = fleet.init(1, SIZES, seed=0), torch.get_num_threads()
+    before, rows = params.flat(), [np.arange(60)]
+    fleet.fit(params, X, y, rows, epochs=1, batch_size=8, lr=0.1)
+    assert torch.equal(params.flat(), before) and torch.get_num_threads() == threads
+    assert rows[0].tolist() == list(range(60))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (dict(rows=[[0, 1]]), "rows must hold a non-empty list .* 2 models; got 1 lists"),
+        (dict(rows=[[0], []]), "1 of them empty"),
+        (dict(rows=[[0], [60]]), "numbers from 0 to 59"),
+        (dict(epochs=None), "either epochs or steps"),
+        (dict(steps=3), "either epochs or steps"),
+        (dict(epochs=0), "epochs must be 1 or more"),
+        (dict(batch_size=0), "batch_size must be at least 1; got 0"),
+        (dict(lr=-1.0), "lr must be 0 or more and finite; got -1.0"),
+        (dict(lr=[0.1, 0.1, 0.1]), "lr must be a number, or one for each of the 2 models"),
+        (dict(lr=float("nan")), "lr must be 0 or more and finite"),
+        (dict(max_norm=0.0), "max_norm must be above 0"),
+        (dict(noise_multiplier=1.0), "noise_multiplier needs max_norm"),
+        (dict(optimiser="lion"), "optimiser must be one of sgd, momentum, adam; got 'lion'"),
+        (dict(loss="hinge"), "loss must be one of"),
+        (dict(seed=sampling.generators(0, 3)), "a generator for each of the 2 models"),
+    ],
+)
+def test_bad_arguments_get_a_sentence(change, sentence):
+    X, y = table()
+    arguments = dict(rows=[[0, 1], [2]], epochs=1, batch_size=2, lr=0.1) | change
+    with pytest.raises(ValueError, match=sentence):
+        fleet.fit(fleet.init(2, SIZES, seed=0), X, y, **arguments)
+
+
+def test_bad_sizes_get_a_sentence():
+    with pytest.raises(ValueError, match="sizes must name an input and an output width"):
+        fleet.init(1, (3,), seed=0)
