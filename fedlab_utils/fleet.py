@@ -353,8 +353,8 @@ def to_arrays(params: Params, k: int) -> list[np.ndarray]:
 
 
 def from_arrays(models: Sequence[Sequence[np.ndarray]]) -> Params:
-    """The inverse of `to_arrays` for a list of models of one shape."""
-    tensors = [torch.from_numpy(np.stack(layer)) for layer in zip(*models, strict=True)]
+    """The inverse of `to_arrays` for a list of models of one shape; parameters become 32-bit numbers."""
+    tensors = [torch.from_numpy(np.stack(layer)).float() for layer in zip(*models, strict=True)]
     return Params(tensors[::2], tensors[1::2])
 
 

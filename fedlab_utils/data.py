@@ -1,0 +1,225 @@
+"""From a table to hospitals that are ready to train.
+
+`load` and `from_frame` clean a table, split every hospital into training and test rows, let the hospitals
+agree on means, spreads and categories of their *training* rows, and hand out tensors. Nothing is fitted
+before the split, and no row leaves its hospital: what does leave is in `Federation.messages` and in the
+ledger. The layout of the table, the task and its classes count as settled in advance, as in a data
+dictionary that hospitals sign before they start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from fedlab_utils import partition, sources
+from fedlab_utils.hospitals import Federation, Hospital, Part, assemble
+from fedlab_utils.schema import Schema, as_numbers, infer
+from fedlab_utils.sources import (
+    Table,
+    add_age,
+    clean_hospital_network,
+    drop_duplicate_records,
+    harmonise_units,
+    load_raw,
+    names,
+    remove_identifiers,
+    tidy_categories,
+    zeros_to_missing,
+)
+
+__all__ = [
+    "Federation",
+    "Hospital",
+    "add_age",
+    "clean_hospital_network",
+    "drop_duplicate_records",
+    "from_frame",
+    "harmonise_units",
+    "load",
+    "load_raw",
+    "names",
+    "remove_identifiers",
+    "replicates",
+    "tidy_categories",
+    "zeros_to_missing",
+]
+
+
+def load(name: str, *, target: str | None = None, protocol: str | None = None, seed: int = 0) -> Federation:
+    """One of the four data sets, ready to train.
+
+    Parameters
+    ----------
+    name
+        One of `names`: hospital_network (five simulated hospitals), heart_disease (four real ones),
+        breast_cancer, diabetes (real patients, dealt out to five hospitals at random).
+    target
+        hospital_network: cvd_event or diagnosis; diabetes: above_median or progression; the first is the
+        default.
+    protocol
+        "flamby": for heart_disease, the 740 rows, features, split and scaling of Fed-Heart-Disease
+        (arXiv:2210.04620) at seed 0, and other splits of that kind at other seeds.
+    seed
+        Of the split into training and test rows, and of the dealing out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such data set, target or protocol, or a file is damaged.
+    OSError
+        If heart_disease has to be downloaded and cannot be.
+    """
+    return _federation(sources.table(name, target=target, protocol=protocol), seed=seed)
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    *,
+    target: str,
+    hospital: str | None = None,
+    n_hospitals: int = 5,
+    alpha: float | None = None,
+    bounds: Mapping[str, Sequence[float]] | None = None,
+    categories: Mapping[str, Sequence] | None = None,
+    seed: int = 0,
+) -> Federation:
+    """Any table of patients, ready to train.
+
+    Numbers and true/false are standardised, missing ones become the mean. Text becomes a column for each
+    category (one for two categories), missing text is 0 in all of them. A target of two values is binary, the
+    larger or alphabetically last being the positive one; text or whole numbers of 3 to 20 values are classes;
+    other numbers are regression, whose targets are standardised too.
+
+    Parameters
+    ----------
+    frame
+        One row a patient.
+    target
+        Column to predict. Rows without it are dropped.
+    hospital
+        Column with each row's hospital. Without it, rows are dealt out to `n_hospitals`.
+    n_hospitals, alpha
+        How many hospitals, and how uneven; see `Federation.repartition`.
+    bounds, categories
+        Public knowledge: ``{"age": (18, 110)}``, values beyond are moved to the bound;
+        ``{"smoker": ["never", "former", "current"]}``. A column of codes is read as categories if named
+        here; for the target, this is the order of the classes.
+    seed
+        Of the split into training and test rows, and of the dealing out.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, if there is anything in the table that cannot be used.
+    """
+    table = _own_table(frame, target=target, hospital=hospital, bounds=bounds, categories=categories)
+    return _federation(table, n_hospitals=n_hospitals, alpha=alpha, seed=seed)
+
+
+def replicates(name_or_frame: str | pd.DataFrame, n: int, **same) -> list[Federation]:
+    """The same table split in `n` different ways, with the same features.
+
+    Parameters
+    ----------
+    name_or_frame
+        As in `load` or `from_frame`.
+    n
+        How many; the seeds are seed, seed + 1, ...
+    same
+        Arguments of `load` or `from_frame`.
+    """
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"n must be a whole number of at least 1, not {n!r}.")
+    first = same.pop("seed", 0)
+    partition.generator(first)
+    if isinstance(name_or_frame, str):
+        table, deal = sources.table(name_or_frame, **same), {}
+    else:
+        deal = {k: same.pop(k) for k in ("n_hospitals", "alpha") if k in same}
+        table = _own_table(name_or_frame, **same)
+    federations = [_federation(table, seed=first + k, **deal) for k in range(n)]
+    found = [f.agreed.categories for f in federations]
+    if any(f != found[0] for f in found):  # a rare category is not in the training rows of every split
+        learnt = {c: tuple(sorted({v for f in found for v in f[c]})) for c in found[0]}
+        federations = [_federation(table, seed=first + k, at_least=learnt, **deal) for k in range(n)]
+    return federations
+
+
+def _own_table(frame: pd.DataFrame, *, target, hospital=None, bounds=None, categories=None) -> Table:
+    if isinstance(frame, pd.DataFrame):
+        frame = frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)
+    hospital = None if hospital is None else str(hospital)
+    return Table("your table", frame, str(target), hospital, bounds, categories)
+
+
+def _federation(
+    table: Table,
+    *,
+    seed: int,
+    n_hospitals: int = 5,
+    alpha: float | None = None,
+    at_least: Mapping[str, Sequence[str]] | None = None,
+) -> Federation:
+    """Check, tidy, deal out, split, then agree; in this order."""
+    rng = partition.generator(seed)
+    schema = infer(
+        table.frame,
+        target=table.target,
+        hospital=table.hospital,
+        bounds=table.bounds,
+        categories=table.categories,
+    )
+    if table.hospital is None:
+        partition.check(n_hospitals, alpha, int(table.frame[table.target].notna().sum()))
+    elif alpha is not None:
+        raise ValueError(f"alpha={alpha} is for tables without hospitals, but hospital={table.hospital!r}.")
+    notes = [*table.notes, *_oddities(table, schema)]
+    labelled = table.frame[table.frame[table.target].notna()]
+    frame = schema.tidy(labelled).assign(**{table.target: labelled[table.target]})
+    y = schema.labels(frame[table.target])
+    if table.hospital is None:
+        codes = partition.groups(y, regression=schema.task == "regression")
+        shares = partition.draw_shares(int(codes.max()) + 1, n_hospitals, alpha, rng)
+        owner = partition.deal(codes, shares, n_hospitals, rng, at_least=2)
+        rows_of = {f"Hospital {k + 1}": np.flatnonzero(owner == k) for k in range(n_hospitals)}
+    else:
+        rows_of = _hospital_rows(table.frame[table.hospital], labelled[table.hospital])
+    parts = []
+    for name, rows in rows_of.items():
+        if table.split is None:
+            train, test = partition.train_test(y[rows], rng, stratify=schema.task != "regression")
+        else:
+            train, test = table.split(y[rows], seed)
+        train, test = (frame.iloc[rows[which]] for which in (train, test))
+        risk = None if table.true_risk is None else table.true_risk.loc[test.index].to_numpy()[:, None]
+        parts.append(Part(name, train.reset_index(drop=True), test.reset_index(drop=True), risk))
+    return assemble(table.name, parts, schema, tuple(notes), table.local_scaling, at_least=at_least)
+
+
+def _hospital_rows(all_hospitals: pd.Series, hospital: pd.Series) -> dict[str, np.ndarray]:
+    categorical = isinstance(all_hospitals.dtype, pd.CategoricalDtype)
+    names = dict.fromkeys(map(str, all_hospitals.cat.categories if categorical else all_hospitals.unique()))
+    if reserved := {"server", "all", "every hospital", "pooled"} & names.keys():
+        raise ValueError(f"A hospital cannot be called {min(reserved)!r}, which means something else here.")
+    owner = hospital.astype(str).to_numpy()
+    rows_of = {name: np.flatnonzero(owner == name) for name in names}
+    if empty := [name for name, rows in rows_of.items() if not len(rows)]:
+        raise ValueError(f"Hospital {empty[0]!r} has no row with a target; leave it out of the table.")
+    return rows_of
+
+
+def _oddities(table: Table, schema: Schema) -> list[str]:
+    """What is worth knowing about the table as a whole."""
+    frame, notes = table.frame, []
+    if unknown := int(frame[table.target].isna().sum()):
+        notes.append(f"{unknown} rows without a target were dropped.")
+    if schema.task == "multiclass" and pd.api.types.is_numeric_dtype(frame[table.target]):
+        notes.append(f"The target {table.target!r} has {len(schema.classes)} whole numbers, read as classes.")
+    for column, (low, high) in schema.bounds.items():
+        values = as_numbers(frame[column])
+        if beyond := int(((values < low) | (values > high)).sum()):
+            notes.append(f"{beyond} values of {column} beyond {low:g} to {high:g} were moved to the bound.")
+    return notes

@@ -1,0 +1,358 @@
+"""`Hospital` and `Federation`: training and test rows as tensors, and what was agreed on to get there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.compose import ColumnTransformer
+from torch import Tensor
+
+from fedlab_utils import partition, statistics
+from fedlab_utils.privacy import Ledger
+from fedlab_utils.schema import Schema, Task
+from fedlab_utils.statistics import SERVER, Agreed, Message
+
+_FEW = 10
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Hospital:
+    """One hospital's patients.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    X_train, y_train, X_test, y_test
+        float32 tensors, features ``[n, d]`` and labels ``[n, 1]``. Labels are 0 and 1, class numbers, or, in
+        regression, standardised targets.
+    train, test
+        The same patients row for row, clean but unscaled, with the target; missing values are NaN.
+    true_risk
+        ``[n_test, 1]``, the true probability of the positive class of each test patient where the world is
+        simulated, otherwise None.
+    """
+
+    name: str
+    X_train: Tensor
+    y_train: Tensor
+    X_test: Tensor
+    y_test: Tensor
+    train: pd.DataFrame
+    test: pd.DataFrame
+    true_risk: Tensor | None = None
+
+    def __repr__(self) -> str:
+        return f"Hospital({self.name!r}, {len(self.X_train)} training rows, {len(self.X_test)} test rows)"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Federation:
+    """Hospitals that can train together.
+
+    Attributes
+    ----------
+    name
+        Of the data set.
+    hospitals
+        One `Hospital` each.
+    schema
+        Which columns are numbers and which categories, target, task, public bounds and categories.
+    agreed
+        Means, standard deviations and categories of all training rows.
+    transformer
+        The scikit-learn transformer that knows them.
+    feature_names
+        Columns of ``X_train`` and ``X_test``.
+    messages
+        What hospitals and server sent each other to agree.
+    ledger
+        What that released about patients.
+    report
+        Oddities, a sentence each.
+    notes
+        Those of them that are about the table as a whole.
+    local_scaling
+        Whether each hospital is standardised with its own training rows (protocol of heart_disease).
+    """
+
+    name: str
+    hospitals: tuple[Hospital, ...]
+    schema: Schema
+    agreed: Agreed
+    transformer: ColumnTransformer
+    feature_names: list[str]
+    messages: tuple[Message, ...]
+    ledger: Ledger
+    report: list[str]
+    notes: tuple[str, ...] = ()
+    local_scaling: bool = False
+
+    def __repr__(self) -> str:
+        rows = sum(len(h.X_train) for h in self.hospitals)
+        return (
+            f"Federation({self.name!r}, {self.task}, {len(self.hospitals)} hospitals, {rows} training rows, "
+            f"{self.n_features} features)"
+        )
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of ``X_train``."""
+        return len(self.feature_names)
+
+    @property
+    def task(self) -> Task:
+        """"binary", "multiclass" or "regression"."""
+        return self.schema.task
+
+    @property
+    def target(self) -> str:
+        """The column to predict."""
+        return self.schema.target
+
+    @property
+    def classes(self) -> tuple:
+        """Values of the target in the order of the labels; in a binary task the last is the positive one."""
+        return self.schema.classes
+
+    def transform(self, frame: pd.DataFrame) -> Tensor:
+        """Clean, unscaled rows as a float32 tensor ``[n, n_features]``, with the agreed numbers."""
+        return _matrix(self.transformer, self.schema.tidy(frame), self.n_features)
+
+    def pooled(self) -> Hospital:
+        """All rows in one place, in the order of the hospitals: what federated learning avoids.
+
+        With `local_scaling`, they are standardised with the pooled training rows.
+        """
+        parts = self.hospitals
+        train = pd.concat([h.train for h in parts], ignore_index=True)
+        test = pd.concat([h.test for h in parts], ignore_index=True)
+        if self.local_scaling:
+            X_train, X_test = self.transform(train), self.transform(test)
+        else:
+            X_train, X_test = torch.cat([h.X_train for h in parts]), torch.cat([h.X_test for h in parts])
+        y_train, y_test = torch.cat([h.y_train for h in parts]), torch.cat([h.y_test for h in parts])
+        known = all(h.true_risk is not None for h in parts)
+        true_risk = torch.cat([h.true_risk for h in parts]) if known else None
+        return Hospital("pooled", X_train, y_train, X_test, y_test, train, test, true_risk)
+
+    def repartition(self, n_hospitals: int, alpha: float | None, seed: int = 0) -> Federation:
+        """Deal the same patients out to other hospitals.
+
+        Training rows stay training rows and test rows stay test rows; shares of the classes are drawn once
+        and hold for both. So what was agreed on stays the same.
+
+        Parameters
+        ----------
+        n_hospitals
+            How many.
+        alpha
+            Label skew: each class is spread over the hospitals by a Dirichlet(alpha) draw; the smaller, the
+            more uneven. None deals out at random, in equal sizes. In regression, tenths of the target stand
+            in for classes.
+        seed
+            Of the draw.
+        """
+        rng = partition.generator(seed)
+        everyone = self.pooled()
+        partition.check(n_hospitals, alpha, len(everyone.train))
+        train, test = everyone.y_train.numpy().ravel(), everyone.y_test.numpy().ravel()
+        regression = self.task == "regression"
+        in_train = partition.groups(train, regression=regression)
+        in_test = partition.groups(test, regression=regression, of=train)
+        n_groups = int(max(in_train.max(), in_test.max(initial=0))) + 1
+        shares = partition.draw_shares(n_groups, n_hospitals, alpha, rng)
+        has_train = partition.deal(in_train, shares, n_hospitals, rng, at_least=2)
+        has_test = partition.deal(in_test, shares, n_hospitals, rng, at_least=0)
+        parts = [
+            Part(
+                f"Hospital {k + 1}",
+                everyone.train[has_train == k].reset_index(drop=True),
+                everyone.test[has_test == k].reset_index(drop=True),
+                None if everyone.true_risk is None else everyone.true_risk.numpy()[has_test == k],
+            )
+            for k in range(n_hospitals)
+        ]
+        return self._with(parts, at_least=self.agreed.categories)
+
+    def replace_train(self, frames: Mapping[str, pd.DataFrame] | Sequence[pd.DataFrame]) -> Federation:
+        """Other training rows, such as synthetic patients, and the same test rows.
+
+        Means and spreads are agreed on anew, from the new rows: whoever trains on synthetic patients has not
+        seen the real ones, so their means must not slip in. The categories, and so the features, stay. In
+        regression, labels are then in units of the new rows' standard deviation.
+
+        Parameters
+        ----------
+        frames
+            Clean, unscaled rows with the target, by hospital name or in the order of the hospitals.
+        """
+        names = [h.name for h in self.hospitals]
+        if not isinstance(frames, Mapping):
+            if len(frames) != len(names):
+                raise ValueError(f"frames has {len(frames)} tables; it must have one for each of {names}.")
+            frames = dict(zip(names, frames, strict=True))
+        if frames.keys() != set(names):
+            raise ValueError(f"frames must have a table for each of {names}, not for {list(frames)}.")
+        parts = [
+            Part(
+                h.name,
+                self._check_rows(h.name, frames[h.name]),
+                h.test,
+                None if h.true_risk is None else h.true_risk.numpy(),
+            )
+            for h in self.hospitals
+        ]
+        return self._with(parts, public=self.agreed.categories)
+
+    def _with(self, parts: Sequence[Part], **categories) -> Federation:
+        return assemble(self.name, parts, self.schema, self.notes, self.local_scaling, **categories)
+
+    def _check_rows(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+        if not len(frame):
+            raise ValueError(f"The table for {name!r} has no rows.")
+        if self.target not in frame or frame[self.target].isna().any():
+            raise ValueError(f"The table for {name!r} must have the target {self.target!r} in every row.")
+        frame = frame.reset_index(drop=True)
+        self.schema.labels(frame[self.target])
+        return self.schema.tidy(frame).assign(**{self.target: frame[self.target]})
+
+
+@dataclass(frozen=True)
+class Part:
+    """A hospital before scaling: tidy frames with the target, and the true risk of its test rows."""
+
+    name: str
+    train: pd.DataFrame
+    test: pd.DataFrame
+    true_risk: np.ndarray | None
+
+
+def assemble(
+    name: str,
+    parts: Sequence[Part],
+    schema: Schema,
+    notes: tuple[str, ...],
+    local_scaling: bool,
+    *,
+    public: Mapping[str, Sequence[str]] | None = None,
+    at_least: Mapping[str, Sequence[str]] | None = None,
+) -> Federation:
+    """Let the parts agree on their training rows, and scale.
+
+    `public` are categories known without asking (None: those of the schema), `at_least` categories to keep
+    room for; see `statistics.agree`.
+    """
+    regression = schema.task == "regression"
+    numeric = [*schema.numeric, schema.target] if regression else schema.numeric
+    public = schema.categories if public is None else public
+
+    def agree(some: Sequence[Part]) -> tuple[Agreed, tuple[Message, ...]]:
+        train = {p.name: p.train for p in some}
+        # The published protocol, the only one with local scaling, divides by one row less.
+        return statistics.agree(
+            train, numeric, schema.categorical, public=public, at_least=at_least, ddof=int(local_scaling)
+        )
+
+    agreed, messages = agree(parts)
+    if local_scaling:
+        messages = ()  # what all agree on then serves `pooled` alone, which puts all rows in one place anyway
+    features = statistics.feature_names(agreed, schema.numeric)
+    _check_features(features)
+    common = statistics.transformer(agreed, schema.numeric)
+    # Scaling looks at one row at a time, so that the rows of all hospitals can go through in one call.
+    frames = [frame for p in parts for frame in (p.train, p.test)]
+    sizes = [len(frame) for frame in frames]
+    y = _labels(schema, agreed, pd.concat(frames)).split(sizes)
+    if local_scaling:
+        own = [statistics.transformer(agree([p])[0], schema.numeric) for p in parts]
+        X = [_matrix(own[k // 2], frame, len(features)) for k, frame in enumerate(frames)]
+    else:
+        X = _matrix(common, pd.concat(frames), len(features)).split(sizes)
+    hospitals = []
+    for k, p in enumerate(parts):
+        risk = None if p.true_risk is None else torch.tensor(p.true_risk, dtype=torch.float32)
+        train, test = 2 * k, 2 * k + 1
+        hospitals.append(Hospital(p.name, X[train], y[train], X[test], y[test], p.train, p.test, risk))
+    ledger = Ledger()
+    for m in messages:
+        if m.receiver == SERVER:
+            detail = f"{m.size} numbers about {', '.join(m.payload)}"
+            ledger = ledger.add(m.what, hospital=m.sender, viewer=SERVER, detail=detail)
+    report = [*notes, *_about_hospitals(parts, schema), *_about_columns(parts, schema, agreed)]
+    about = (messages, ledger, report, notes, local_scaling)
+    return Federation(name, tuple(hospitals), schema, agreed, common, features, *about)
+
+
+def _check_features(features: list[str]) -> None:
+    if not features:
+        raise ValueError("No feature column has a value in the training rows; there is nothing to learn.")
+    if twice := [f for f in features if features.count(f) > 1]:
+        raise ValueError(f"Two features would both be called {twice[0]!r}; rename one of their columns.")
+
+
+def _matrix(transformer: ColumnTransformer, tidy: pd.DataFrame, n_features: int) -> Tensor:
+    if not len(tidy):
+        return torch.zeros(0, n_features)
+    return torch.tensor(transformer.transform(tidy), dtype=torch.float32)
+
+
+def _labels(schema: Schema, agreed: Agreed, frame: pd.DataFrame) -> Tensor:
+    y = schema.labels(frame[schema.target])
+    if schema.task == "regression":
+        y = (y - agreed.means[schema.target]) / (agreed.sds[schema.target] or 1)
+    return torch.tensor(y, dtype=torch.float32)[:, None]
+
+
+def _about_hospitals(parts: Sequence[Part], schema: Schema) -> list[str]:
+    """Hospitals with few rows, with no test rows, with one class only."""
+    notes = []
+    for part in parts:
+        n_train, n_test = len(part.train), len(part.test)
+        if n_train + n_test < _FEW or not n_test:
+            notes.append(f"{part.name} has {n_train} rows to train on and {n_test} to test on.")
+        if n_train == 1:
+            notes.append(f"What {part.name} adds to a sum are the values of its only training patient.")
+        seen = part.train[schema.target].unique()
+        if schema.task != "regression" and len(seen) == 1:
+            notes.append(f"All {n_train} training rows of {part.name} have {schema.target} = {seen[0]}.")
+    return notes
+
+
+def _about_columns(parts: Sequence[Part], schema: Schema, agreed: Agreed) -> list[str]:
+    """What was missing, constant or unknown."""
+    train = pd.concat([p.train for p in parts])
+    test = pd.concat([p.test for p in parts])
+    features = [*schema.numeric, *schema.categorical]
+    missing = train[features].isna().sum() + test[features].isna().sum()
+    numbers = {c: int(missing[c]) for c in schema.numeric if missing[c]}
+    texts = {c: int(missing[c]) for c in schema.categorical if missing[c]}
+    constant = [c for c in schema.numeric if agreed.sds[c] == 0]
+    constant += [c for c in schema.categorical if train[c].nunique() <= 1]
+    notes = []
+    if numbers:
+        notes.append(f"Missing numbers were replaced by the mean: {_listed(numbers)}.")
+    if texts:
+        notes.append(f"Missing categories are 0 in all of their columns: {_listed(texts)}.")
+    if constant:
+        notes.append(f"The same in all training rows, so of no use: {', '.join(constant)}.")
+    for column in schema.categorical:
+        for kind, frame in (("training", train), ("test", test)):
+            strange = frame[column].dropna()
+            strange = strange[~strange.isin(agreed.categories[column])]
+            if len(strange):
+                notes.append(
+                    f"{len(strange)} {kind} rows have a {column} that is not among the categories "
+                    f"({strange.iloc[0]!r}, for one); they are 0 in all of its columns."
+                )
+    return notes
+
+
+def _listed(counts: dict[str, int], most: int = 10) -> str:
+    shown = [f"{column} {count}" for column, count in list(counts.items())[:most]]
+    more = len(counts) - most
+    return ", ".join(shown) + (f" and {more} more columns" if more > 0 else "")

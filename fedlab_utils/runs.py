@@ -1,0 +1,101 @@
+"""What a federated training leaves behind: models, history and transcript."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from fedlab_utils import fleet, losses
+from fedlab_utils.evaluation import ALL, METRICS, as_frame
+from fedlab_utils.privacy import Ledger
+
+_MESSAGE = ["round", "seed", "sender", "receiver", "what", "bytes", "values"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One trained network."""
+
+    params: fleet.Params
+    task: str
+
+    def predict_proba(self, X: Tensor) -> Tensor:
+        """Class probabilities ``[n, classes]`` of rows ``[n, d]``; in regression, values ``[n, 1]``."""
+        return _predict(self.params, X, self.task)[0]
+
+
+@dataclass(frozen=True)
+class FederatedRun:
+    """What `train` returns: one global model for each seed, and how it came about.
+
+    Attributes
+    ----------
+    params
+        The global models, K = number of seeds.
+    metrics
+        For each round (the first is the untrained model) and metric an array ``[seeds, hospitals + 1]``, the
+        last column over all test rows; `history` is the same as a table.
+    messages
+        For each seed its messages; `transcript` is the same as a table.
+    ledger
+        What has been released about patients, by preprocessing and by training.
+    """
+
+    params: fleet.Params
+    task: str
+    hospitals: tuple[str, ...]
+    metrics: tuple[dict[str, np.ndarray], ...]
+    messages: tuple[tuple[tuple, ...], ...]
+    ledger: Ledger
+
+    def __len__(self) -> int:
+        return self.params.n_models
+
+    def __getitem__(self, seed: int) -> Model:
+        if not -len(self) <= seed < len(self):
+            raise IndexError(f"This run has {len(self)} seeds; there is no number {seed}.")
+        return Model(self.params[[seed]], self.task)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds done."""
+        return len(self.metrics) - 1
+
+    def predict_proba(self, X: Tensor) -> Tensor:
+        """Class probabilities ``[seeds, n, classes]``, a model for each seed; seeds are never averaged."""
+        return _predict(self.params, X, self.task)
+
+    @cached_property
+    def transcript(self) -> pd.DataFrame:
+        """Who sent what to whom: round, seed, sender, receiver, what, bytes (and values, if recorded).
+
+        The last global model's way back to the hospitals is not part of a round and is not listed.
+        """
+        log = pd.DataFrame([m for one in self.messages for m in one], columns=_MESSAGE)
+        return log if log["values"].notna().any() else log.drop(columns="values")
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row for each round, hospital ("all": pooled test rows) and seed: loss, accuracy, auc, bytes.
+
+        `bytes` counts both ways within that round. What is undefined, an AUC where all patients are alike or
+        anything without test rows, is missing.
+        """
+        tables = [as_frame(m, self.hospitals).assign(round=r) for r, m in enumerate(self.metrics)]
+        log = self.transcript
+        ends = pd.concat([log.assign(hospital=log[end]) for end in ("sender", "receiver")])
+        ends = pd.concat([ends[ends["hospital"] != "server"], log.assign(hospital=ALL)])
+        sums = ends.groupby(["round", "hospital", "seed"], as_index=False)["bytes"].sum()
+        history = pd.concat(tables, ignore_index=True).merge(sums, "left", ["round", "hospital", "seed"])
+        history["bytes"] = history["bytes"].fillna(0).astype(np.int64)
+        return history[["round", "hospital", "seed", *METRICS, "bytes"]]
+
+
+def _predict(params: fleet.Params, X: Tensor, task: str) -> Tensor:
+    with torch.no_grad(), fleet.one_thread():
+        return losses.probabilities(fleet.forward(params, X), task)

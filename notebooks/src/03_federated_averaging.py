@@ -1,0 +1,726 @@
+# %% [markdown]
+# # 03 · Federated averaging
+#
+# *Five hospitals, one model, and no patient leaves home.*
+#
+# **After this lesson you can**
+#
+# - explain why the average of five gradients can be the gradient of everybody's patients,
+# - write a round of federated averaging by hand, and say what the weights in it are for,
+# - judge a federated model beside the four baselines it owes you,
+# - read a patient out of an update that never contained a row,
+# - tell a federated experiment from one in which nothing federates.
+#
+# **Time:** 45 minutes for the core; sections marked ◆ are deep and take another 45.
+# **You need:** NumPy-level Python, and lesson 00 for the threat model. Lesson 02 is not needed.
+
+# %%
+import sys
+from pathlib import Path
+
+from IPython import get_ipython
+from IPython.display import display
+
+REPOSITORY = ""  # only for Colab: the git address of this course
+if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own torch alone
+    get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
+print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
+
+# %% [markdown]
+# ## What a small hospital is missing
+#
+# Harbour is the smallest hospital of the network. It trains a risk model on its own patients, does everything
+# right, and still its model is the weakest. Here is every hospital's model on its own test patients, beside one
+# model trained on everybody's rows in one place (which nobody is allowed to do), and beside the best that any
+# model could do: these patients are simulated, so their true risk is known.
+
+# %%
+import pandas
+import torch
+
+from fedlab_utils import checks, data, federated, fleet, plots, widgets
+
+splits = data.replicates("hospital_network", 5)  # five train/test splits of the same patients
+work = dict(rounds=20, local_steps=20, batch_size=64, lr=0.2, hidden=(32,))
+baselines = federated.baselines(splits, **work)
+plots.show(
+    plots.by_hospital(baselines, ["local-only", "pooled", "best possible"]),
+    alt="One line a hospital, three marks each: AUC of its own model, of a model on pooled rows, and "
+    "the best possible. Local-only lies left of pooled in every line; Harbour's bars are the longest.",
+)
+
+# %% [markdown]
+# The first two marks of a line are what a hospital can do alone, and what it could do with patients that it may not
+# see. **Can it have the second without the rows?** The bars are wide because every split has other test patients;
+# further down we take differences split by split, and they become narrow.
+#
+# ## One step: everybody's gradient without anybody's rows
+#
+# Plain words first. To improve a model, each patient says in which direction the parameters should move; a
+# *gradient* is the average of these wishes. An average over everybody is an average of the hospitals' averages,
+# if big hospitals count more. So nobody needs to pool rows to take one step: it is enough to pool wishes.
+#
+# [Poojari 2026] writes the step as its equation (2):
+#
+# $$\theta^{t+1} = \theta^t - \eta \, \nabla L(\theta^t, X_i, y_i) \qquad\text{(2)}$$
+#
+# with $i$ for one institution. The equation says what hospital $i$ does. It does not say how five results become
+# one model, and that is where everything interesting happens. Let us build it for the smallest model there is,
+# logistic regression.
+
+# %%
+federation = splits[0]
+hospitals = [  # rows with a 1 behind them, so that the last parameter is the intercept
+    (torch.cat([h.X_train, torch.ones(len(h.X_train), 1)], 1), h.y_train) for h in federation.hospitals
+]
+rows = torch.tensor([len(y) for _, y in hospitals])
+
+
+def gradient(theta, X, y):
+    return X.T @ (torch.sigmoid(X @ theta) - y) / len(y)
+
+
+# %% [markdown]
+# Now five hospitals compute a gradient each, the server averages them, weighted by rows, and we compare with the
+# gradient of the pooled table.
+
+# %%
+theta = torch.zeros(federation.n_features + 1, 1)
+wishes = torch.stack([gradient(theta, X, y) for X, y in hospitals])
+averaged = (rows.view(-1, 1, 1) * wishes).sum(0) / rows.sum()
+
+everyone = torch.cat([X for X, _ in hospitals]), torch.cat([y for _, y in hospitals])
+difference = (averaged - gradient(theta, *everyone)).abs().max()
+print(f"hospitals: {rows.tolist()} rows; largest difference of any parameter: {difference:.0e}")
+
+# %% [markdown]
+# Read the last number: apart from rounding there is no difference. **One federated step is one pooled step.** If
+# the hospitals talked after every step, federated learning would be pooled learning with a longer cable.
+#
+# ## Many steps between two messages
+#
+# Cables are slow, and hospitals' networks slower. So let each hospital take several steps by itself, and average
+# the *models* afterwards. That is federated averaging, FedAvg (McMahan et al. 2017, arXiv:1602.05629, Algorithm 1):
+#
+# $$\theta^{t+1} = \sum_{i=1}^{N} \frac{n_i}{n}\, \theta_i^{t}, \qquad
+# \theta_i^{t} = \text{several steps of (2) from } \theta^t \text{ on hospital } i\text{'s rows}$$
+
+# %%
+def local(theta, X, y, steps, lr):
+    for _ in range(steps):
+        theta = theta - lr * gradient(theta, X, y)
+    return theta
+
+
+def one_round(theta, hospitals, steps, lr):
+    models = [local(theta, X, y, steps, lr) for X, y in hospitals]  # in the hospitals, side by side
+    return sum(n * model for n, model in zip(rows, models, strict=True)) / rows.sum()  # at the server
+
+
+# %% [markdown]
+# That is all of it: the server sends $\theta$, each hospital walks a little on its own, the server averages. The
+# package has the same thing with batches, optimisers and several seeds. Is it the same? We let both start from
+# the same weights, take five full steps a round, twenty rounds long.
+
+# %%
+run = federated.train(
+    federation, rounds=20, local_steps=5, batch_size=10_000, lr=0.5, hidden=(), record=True
+)
+first_message = run.transcript["values"].iloc[0]  # what the server sent before round 1
+theta = torch.tensor(first_message).view(-1, 1)
+for _ in range(20):
+    theta = one_round(theta, hospitals, steps=5, lr=0.5)
+print(f"by hand against the package: {(theta[:, 0] - run.params.flat()[0]).abs().max():.0e}")
+
+# %% [markdown]
+# Our twenty lines and the package agree to rounding. From here on we let the package do the walking, with a
+# hidden layer and mini-batches, and keep the code above in mind.
+#
+# What did we pay for talking less? Below, the same hundred local steps in four rhythms: a message after every
+# step, after 5, after 20, and one single message at the end.
+
+# %%
+for steps in (1, 5, 20, 100):
+    rhythm = federated.train(splits, **(work | {"rounds": 100 // steps, "local_steps": steps}))
+    auc = rhythm.history.query("hospital == 'all' and round == round.max()")["auc"]
+    sent = rhythm.history.query("hospital == 'all' and seed == 0")["bytes"].sum() / 1e3
+    score = f"AUC {auc.mean():.3f} ± {auc.std():.3f}"
+    print(f"{100 // steps:3} rounds of {steps:3} steps: {score}, {sent:6.0f} kB")
+
+# %% [markdown]
+# Read it from top to bottom: a hundredth of the messages, a hundredth of the bytes, and hardly any AUC lost. It is
+# not a law. These five hospitals disagree only mildly about what a high risk looks like, so that their walks do not
+# lead far apart. In the live lab you will make them disagree, and the last line will fall.
+#
+# ## Who counts how much?
+#
+# The server has five models and wants one. `rows / rows.sum()` was our answer. Try to say what would change if
+# every hospital counted the same, before you write it down.
+#
+# <div class="alert alert-info"><b>Your turn ★</b> Write the server's step: <code>updates</code> has one row for
+# each hospital, <code>n_rows</code> says how many patients each trained on. Return the average in which
+# <i>patients</i>, not hospitals, count alike. <code>checks.fedavg_step</code> tells you what it sees.</div>
+
+# %%
+def fedavg_step(updates, n_rows):
+    ...
+
+
+checks.fedavg_step(fedavg_step)
+
+# %% tags=["solution", "hide-input"] jupyter={"source_hidden": true}
+def fedavg_step_solution(updates, n_rows):
+    share = n_rows / n_rows.sum()  # adds up to one
+    return share @ updates  # [hospitals] @ [hospitals, parameters]
+
+
+checks.fedavg_step(fedavg_step_solution)
+
+# %% [markdown]
+# Does it matter here? With `strategy="uniform"` Harbour's few hundred patients pull as hard as Northgate's
+# thousands. Both settings start from the same weights and shuffle in the same way, so we may take differences run
+# by run.
+
+# %%
+weighing = {"by rows": {"strategy": "fedavg"}, "all alike": {"strategy": "uniform"}}
+table = plots.last_round(federated.compare(splits, weighing, **work))
+auc = table.pivot(index="hospital", columns=["setting", "seed"], values="auc")
+change = auc["all alike"] - auc["by rows"]
+for name in ("Northgate", "Harbour", "all"):
+    print(f"{name:9} {change.loc[name].mean():+.4f} ± {change.loc[name].std():.4f} AUC if all count alike")
+
+# %% [markdown]
+# A few thousandths at most: with hospitals this similar the weights are a question of fairness more than of AUC.
+# They stop being one when a hospital is small *and* different. Weighted by rows it is outvoted, weighted alike its
+# noise is everybody's.
+#
+# ## Live lab: make the hospitals disagree
+#
+# Five hospitals as they are, or dealt out anew with a skew: the smaller the number, the more some hospitals get
+# nearly all ill patients and others nearly none (a Dirichlet draw for each class). Things to try:
+#
+# 1. Skew 0.1 with 5 rounds of 20 steps, then 100 steps: when does walking alone lead astray?
+# 2. Only 20% taking part: one hospital a round. What happens to the curve, and why does it shake more with skew?
+# 3. Look at *local-only* under skew. Why does a hospital's own model look brilliant there? (Answer below.)
+#
+# To use your own table, put it into `own` first.
+
+# %%
+own = None  # or: own = data.replicates(pandas.read_csv("my.csv"), 3, target="outcome")
+
+
+def three_splits(name):
+    return data.replicates(name, 3)
+
+
+def rounds_and_skew(show, data_set, rounds, local_steps, participation, skew):
+    runs = data_set
+    if skew != "as they are":
+        runs = [one.repartition(5, alpha=skew, seed=0) for one in data_set]
+    setting = dict(rounds=rounds, local_steps=local_steps, batch_size=64, lr=0.2, hidden=(32,))
+
+    def so_far(run):
+        if run.rounds == 2:
+            show(plots.learning_curves(run.history), "Two rounds are done ...", alt="Two rounds.")
+        show.tick(0.6 * run.rounds / rounds)
+
+    run = federated.train(runs, participation=participation / 100, on_round=so_far, **setting)
+    beside = federated.baselines(runs, **setting)
+    show(
+        plots.learning_curves(run.history, beside),
+        plots.read_learning_curves(run.history, beside),
+        alt="Left: AUC of the global model by round, a band over splits, lines for baselines. "
+        "Right: each hospital's AUC with its own model and with the global one.",
+    )
+
+
+# %% [markdown]
+# The function above is what runs when you move something: deal out, train, train the baselines, draw. Below are its
+# controls.
+
+# %%
+widgets.lab(
+    rounds_and_skew,
+    title="Federated averaging, live",
+    data_set=widgets.data_choice(three_splits, data.names(), own),
+    rounds=widgets.slider(1, 40, 20, label="Rounds"),
+    local_steps=widgets.slider(1, 100, 20, log=True, label="Local steps"),
+    participation=widgets.slider(20, 100, 100, step=20, label="Taking part", unit="%"),
+    skew=widgets.choice(["as they are", 1.0, 0.3, 0.1], label="Label skew"),
+)
+
+# %% [markdown]
+# <details><summary>Why local-only looks brilliant under skew</summary>
+#
+# If nearly all patients of one hospital are ill, "my patients are ill" is an excellent prediction, and it needs no
+# patient at all: the *name of the hospital* has become the best risk factor. The AUC over all patients rewards each
+# local model for knowing where it stands. The global model does not know in which hospital a patient lies.
+# </details>
+#
+# ## Who gains, and whom does it hurt?
+#
+# An average over all patients can hide a hospital that loses. So we look at each hospital's own test patients, take
+# the difference between the global model and its own model, and do it for ten splits, since one split of a
+# hospital with 300 test patients proves little.
+
+# %%
+many = data.replicates("hospital_network", 10)
+ours = plots.last_round(federated.train(many, **work).history).set_index(["hospital", "seed"])
+alone = federated.baselines(many, **work).query("baseline == 'local-only'")
+alone = alone.set_index(["hospital", "seed"])
+gain = (ours["auc"] - alone["auc"]).rename("gain").reset_index()
+gain["setting"] = "global minus own model"
+plots.show(
+    plots.by_hospital(gain, ["global minus own model"], metric="gain", label="AUC gained"),
+    alt="AUC gained by each hospital from the global model, mean and standard deviation over ten "
+    "splits. All means lie right of zero, Harbour's furthest.",
+)
+
+# %%
+by = gain.groupby("hospital")["gain"]
+for name, mean in by.mean().sort_values(ascending=False).items():
+    print(f"{name:12} {mean:+.3f} AUC, better in {(by.get_group(name) > 0).sum()} of {len(many)} splits")
+
+# %% [markdown]
+# Harbour, the smallest, gains most, and not in every split. That answers the question from the beginning, with its
+# honest error bar. Now the other side. We deal the patients out with a skew of 0.5, the same draw for all five splits,
+# and ask for *accuracy*.
+
+# %%
+skewed = [one.repartition(5, alpha=0.5, seed=0) for one in splits]
+print("ill among the training patients:", [f"{h.y_train.mean():.0%}" for h in skewed[0].hospitals])
+joined = plots.last_round(federated.train(skewed, **work).history).assign(baseline="federated")
+everything = pandas.concat([federated.baselines(skewed, **work), joined.drop(columns="round")])
+plots.show(
+    plots.by_hospital(
+        everything,
+        ["majority", "local-only", "federated"],
+        metric="accuracy",
+        label="accuracy on own test patients",
+    ),
+    alt="Accuracy by hospital under label skew. In Hospital 2 federated lies near zero, local-only "
+    "and majority near one; elsewhere the three lie close together.",
+)
+
+# %% [markdown]
+# Look at Hospital 2, which got nearly only ill patients. Saying "ill" of everyone would be right nearly always; the
+# model that five hospitals trained together calls nearly all of them healthy. Nothing is broken: the global model
+# has to serve hospitals with few ill patients and hospitals with many, and does not know in which one it is. **Here
+# federation hurts, and the AUC over all patients would not have told you. The majority class does.**
+#
+# ## Break it: a patient inside an update
+#
+# "Only updates leave the hospital, never data." Let us look at an update as the server sees it. Harbour has one new
+# patient, takes one step, and sends what changed.
+
+# %%
+harbour = federation.hospitals[-1]
+start = fleet.init(1, (federation.n_features, 64, 1), seed=0)
+sent = fleet.fit(start, harbour.X_train, harbour.y_train, [[7]], steps=1, batch_size=1, lr=0.2)
+dW = (sent.weights[0] - start.weights[0])[0]  # [64 neurons, features]: the first layer's change
+db = (sent.biases[0] - start.biases[0])[0]  # [64 neurons]
+
+# %% [markdown]
+# For one neuron of the first layer the chain rule says $\partial L/\partial W_j = \delta_j\, x$ and
+# $\partial L/\partial b_j = \delta_j$, where $\delta_j$ is a number and $x$ is *the patient*. Divide.
+
+# %%
+neuron = db.abs().argmax()
+read = dW[neuron] / db[neuron]
+for column in ("age", "systolic_bp", "bmi"):
+    j = federation.feature_names.index(column)
+    value = read[j] * federation.agreed.sds[column] + federation.agreed.means[column]  # to clinical units
+    record = harbour.train[column].iloc[7]
+    print(f"{column:12} read by the server {value:6.1f}   in the record {record:6.1f}")
+print(f"largest error over all features: {(read - harbour.X_train[7]).abs().max():.0e}")
+
+# %% [markdown]
+# The update *is* the patient, up to rounding, in clinical units: the server knows means and spreads because the
+# hospitals agreed on them. No encryption was broken; one division was enough (Phong et al. 2018,
+# doi:10.1109/TIFS.2017.2787987; Zhu et al. 2019, arXiv:1906.08935).
+#
+# <div class="alert alert-info"><b>Your turn ★★</b> Write the attack as a function: from the changes of the first
+# layer, <code>dW</code> with one row a neuron and <code>db</code>, return the patient. Some neurons did not fire
+# for this patient: for them both changes are zero.</div>
+
+# %%
+def read_patient(dW, db):
+    ...
+
+
+checks.read_patient(read_patient)
+
+# %% tags=["solution", "hide-input"] jupyter={"source_hidden": true}
+def read_patient_solution(dW, db):
+    fired = db.abs() > 1e-12
+    return (dW[fired] / db[fired].unsqueeze(1)).mean(0)  # all of them say the same
+
+
+checks.read_patient(read_patient_solution)
+
+# %% [markdown]
+# **And a batch of eight?** Now each neuron mixes the patients for whom it fired. But with many neurons, some fired
+# for a single patient only, and they give that patient away whole. The server even knows which ones: the columns
+# of a real patient's categories (sex, smoker, ...) are exactly 0 or 1, those of a mixture are not.
+
+# %%
+binary = [j for j, name in enumerate(federation.feature_names) if name not in federation.agreed.means]
+pool = federation.pooled()
+
+
+@fleet.one_thread()
+def read_batch(width, size, seed):
+    """How many of the `size` patients in one step's update the server reads whole."""
+    net = fleet.init(1, (federation.n_features, width, 1), seed=seed)
+    batch = slice(seed * size, (seed + 1) * size)
+    X, y = pool.X_train[batch], pool.y_train[batch]
+    step = fleet.gradients(net, X[None], y[None], torch.full((1, size), 1 / size), loss="binary")
+    dW, db = step.weights[0][0], step.biases[0][0]
+    seen = dW[db.abs() > 1e-9] / db[db.abs() > 1e-9].unsqueeze(1)
+    whole = (seen[:, binary] - seen[:, binary].round()).abs().amax(1) < 1e-3
+    return int((torch.cdist(X, seen[whole]) < 0.01).any(1).sum())
+
+
+# %% [markdown]
+# Twenty batches for each size and width:
+
+# %%
+batch_sizes = [1, 2, 4, 8, 16, 32, 64]
+read_by_width = {
+    f"{width} neurons": (
+        batch_sizes,
+        [[read_batch(width, size, seed) / size for seed in range(20)] for size in batch_sizes],
+    )
+    for width in (32, 128, 512)
+}
+plots.show(
+    plots.bands(read_by_width, xlabel="patients in the step", ylabel="share read whole", log_x=True),
+    alt="Share of the batch that the server reads whole, falling with its size, less so in wide networks.",
+)
+
+# %%
+for name, (_, shares) in read_by_width.items():
+    eight = 8 * sum(shares[3]) / len(shares[3])
+    print(f"{name:12} of a batch of eight the server reads {eight:.1f} patients")
+
+# %% [markdown]
+# Averaging hides patients only among enough others, and a wider network needs more of them. Several local steps make
+# the division inexact, not safe: stronger attacks solve for the batch (Geiping et al. 2020, arXiv:2003.14053, and
+# for tables TabLeak, arXiv:2210.01785). Two ideas answer this: hide single updates in a sum (lesson 05), and bound what any one
+# patient can change (lesson 04). **Federated averaging alone is a way to work together, not a privacy guarantee.**
+
+# %% [markdown] tags=["deep"]
+# ## ◆ What a clinic asks
+#
+# AUC is a number for papers. A clinic asks: of those who will fall ill, how many do we miss, and where? Say patients
+# are treated from a predicted ten-year risk of 20% on.
+
+# %% tags=["deep"]
+run = federated.train(federation, seeds=5, **work)
+test = federation.pooled()
+risk = run.predict_proba(test.X_test)[:, :, 1].numpy()  # [seeds, patients]
+ill = test.y_test[:, 0].numpy()
+where = [h.name for h in federation.hospitals for _ in range(len(h.y_test))]
+plots.show(
+    plots.clinic(risk, ill, where, threshold=0.2),
+    alt="Three panels: ROC curve with the treated group marked; predicted against observed risk, near "
+    "the diagonal; share of ill patients missed, largest at Riverside and smallest at Harbour.",
+)
+
+# %% [markdown] tags=["deep"]
+# The same as a confusion matrix, mean over five seeds:
+
+# %% tags=["deep"]
+treated = (risk >= 0.2).mean(0)
+for name, group in (("fell ill", ill == 1), ("stayed healthy", ill == 0)):
+    print(f"{name:15} treated {treated[group].sum():6.0f}   not treated {(1 - treated[group]).sum():6.0f}")
+right = ((risk > 0.5) == ill).mean()
+print(f"accuracy of treating nobody: {1 - ill.mean():.3f}; of this model at 50%: {right:.3f}")
+
+# %% [markdown] tags=["deep"]
+# Two things to read. Accuracy barely tells a model from "treat nobody", so it says nothing here. And the misses are
+# not spread evenly: where risk is low on the whole, the few who fall ill look healthy, and a threshold made for
+# everybody misses them. That is a choice about people, and it stays hidden in one number.
+
+# %% [markdown] tags=["deep"]
+# ## ◆ Bytes on the wire
+#
+# <div class="alert alert-info"><b>Your turn ★</b> A network with <code>n_parameters</code> 32-bit numbers,
+# <code>n_hospitals</code> hospitals that all take part, <code>rounds</code> rounds. How many bytes travel, both ways
+# together?</div>
+
+# %% tags=["deep"]
+def bytes_on_the_wire(n_parameters, n_hospitals, rounds):
+    ...
+
+
+checks.bytes_on_the_wire(bytes_on_the_wire)
+
+# %% tags=["solution", "hide-input", "deep"] jupyter={"source_hidden": true}
+def bytes_on_the_wire_solution(n_parameters, n_hospitals, rounds):
+    return 4 * n_parameters * n_hospitals * rounds * 2  # down and up
+
+
+checks.bytes_on_the_wire(bytes_on_the_wire_solution)
+
+# %% [markdown] tags=["deep"]
+# The transcript of a run lists every message, so the answer can be checked against what really travelled.
+
+# %% tags=["deep"]
+one = run.transcript.query("seed == 0")
+rows_as_bytes = 4 * sum(h.X_train.numel() for h in federation.hospitals)
+print(one.head(3).to_string(index=False))
+print(f"{run.params.n_parameters} parameters, {len(one)} messages, {one['bytes'].sum():,} bytes")
+print(f"all training rows at once would have been {rows_as_bytes:,} bytes")
+
+# %% [markdown] tags=["deep"]
+# For a small model on small tables, federated learning sends *more* bytes than the data have. It is not about
+# saving bandwidth. It is about which bytes.
+
+# %% [markdown] tags=["deep"]
+# ## ◆ Paper check: does it federate?
+#
+# [Poojari 2026] prints a listing, its log, and Table 1, and reads them as learning: accuracy from 49% to 60% in five
+# rounds. Five clients hold 100 rows each, $x$ uniform on $[0, 1]$ and $y = [x > 0.5]$; the network has one hidden
+# layer of 64, Adam trains it for one epoch a round. Table 1 and the printed log of the same run do not agree:
+
+# %% tags=["deep"]
+log, table_1 = [0.49, 0.40, 0.37, 0.51, 0.63], [0.49, 0.50, 0.54, 0.55, 0.60]
+for number, (a, b) in enumerate(zip(log, table_1, strict=True), start=1):
+    print(f"round {number}: printed log {a:.2f}, Table 1 {b:.2f}")
+
+# %% [markdown] tags=["deep"]
+# Which one is it? With a fleet we need not guess: we repeat the experiment 200 times at once, a thousand clients in
+# all. Before you run it, look at what the listing does at the start of a client's turn. In its words,
+# `local_model = create_keras_model()`, and then training begins.
+#
+# <div class="alert alert-info"><b>Your turn ★★★</b> One line is missing there. Write what a client should start its
+# round from, given the <code>global_weights</code> that the server holds and the <code>fresh_weights</code> of a
+# newly created model.</div>
+
+# %% tags=["deep"]
+def client_start(global_weights, fresh_weights):
+    ...
+
+
+checks.client_start(client_start)
+
+# %% tags=["solution", "hide-input", "deep"] jupyter={"source_hidden": true}
+def client_start_solution(global_weights, fresh_weights):
+    return global_weights  # the listing trains the fresh ones: nothing that was learnt comes back
+
+
+checks.client_start(client_start_solution)
+
+# %% [markdown] tags=["deep"]
+# The listing never sends the global model to the clients. Each round averages five networks that started from
+# scratch, so round 5 knows no more than round 1. Here are both versions, as printed and with the missing line; the
+# weights start as Keras starts them (Glorot-uniform, biases at zero).
+
+# %% tags=["deep"]
+repeats, clients = 200, 5
+x = torch.rand(repeats * clients * 100, 1, generator=torch.Generator().manual_seed(0))
+y = (x > 0.5).float()
+own_rows = torch.arange(len(x)).view(-1, 100)
+
+
+def keras_start(n_models, seed):
+    like_torch = fleet.init(n_models, (1, 64, 1), seed=seed)
+    weights = [w * (6 * w.shape[2] / (w.shape[1] + w.shape[2])) ** 0.5 for w in like_torch.weights]
+    return fleet.Params(weights, [torch.zeros_like(b) for b in like_torch.biases])
+
+
+@fleet.one_thread()  # matrices this small are faster on one core
+def accuracy_by_round(send_the_model, rounds=50):
+    world, curve = keras_start(repeats, seed=0), []
+    rngs = fleet.generators(1, repeats * clients)
+    for number in range(rounds):
+        start = world[torch.arange(repeats).repeat_interleave(clients)]
+        if not send_the_model:  # as printed: local_model = create_keras_model()
+            start = keras_start(repeats * clients, seed=100 + number)
+        adam = dict(epochs=1, batch_size=32, lr=0.001, optimiser="adam", seed=rngs)
+        local = fleet.fit(start, x, y, own_rows, **adam)
+        world = world.like(local.flat().view(repeats, clients, -1).mean(1))
+        first = own_rows[::clients]  # the paper evaluates on the first client's training rows
+        curve.append(((fleet.forward(world, x[first]) > 0) == (y[first] > 0)).float().mean((1, 2)))
+    return torch.stack(curve).numpy()  # [rounds, repeats]
+
+
+# %% [markdown] tags=["deep"]
+# That is 2 x 50 rounds of a thousand networks; it takes a few seconds.
+
+# %% tags=["deep"]
+printed, mended = accuracy_by_round(False), accuracy_by_round(True)
+curves = {"as printed": (range(1, 51), printed), "with the missing line": (range(1, 51), mended)}
+plots.show(
+    plots.bands(curves, xlabel="round", ylabel="accuracy (first client's training rows)"),
+    alt="Accuracy over 50 rounds. As printed it stays level at one half, with a wide band; with the "
+    "global model sent to the clients it rises to about 0.8.",
+)
+
+# %% tags=["deep"]
+for name, curve in (("as printed", printed), ("with the line", mended)):
+    shown = {r: f"{curve[r - 1].mean():.2f} ± {curve[r - 1].std():.2f}" for r in (1, 5, 50)}
+    print(f"{name:14}", ", ".join(f"round {r}: {value}" for r, value in shown.items()))
+luck = ((printed[4] - printed[0]) >= 0.11).mean()
+print(f"as printed, a rise of .11 or more from round 1 to 5 happens by luck in {luck:.0%} of runs")
+
+# %% [markdown] tags=["deep"]
+# **What holds.** A single run *can* show 49% and then 60%. **What does not.** It shows nothing about federated
+# learning: as printed the curve is level, and a rise of that size is luck in a fair share of runs. With one line
+# added, the same experiment does what the text says, only slower: five rounds are far too few. The accuracy is taken
+# on a client's own training rows; in this toy that flatters little, in a hospital it would flatter much.
+# Figure 12 (accuracy .60 to .80, loss .40 to .30) belongs to neither the log nor Table 1.
+#
+# Figures 14 and 15 rest on very few patients: 4 true positives and 4 true negatives, and an AUC of .80. How much can
+# eight patients say?
+
+# %% tags=["deep"]
+g = torch.Generator().manual_seed(0)
+shift = 2**0.5 * torch.distributions.Normal(0, 1).icdf(torch.tensor(0.8))  # a true AUC of exactly .80
+well, sick = torch.randn(10_000, 4, 1, generator=g), shift + torch.randn(10_000, 1, 4, generator=g)
+observed = (sick > well).float().mean((1, 2))
+low, high = observed.quantile(torch.tensor([0.025, 0.975]))
+print(f"true AUC .80, seen on 4 + 4 patients: {low:.2f} to {high:.2f} in 95% of samples")
+print(f"8 of 8 right fits a true accuracy of {0.025 ** (1 / 8):.0%} and more (Clopper-Pearson)")
+
+# %% [markdown] tags=["deep"]
+# Nearly anything. A figure on eight patients is a drawing of a result, not a result.
+
+# %% [markdown] tags=["deep"]
+# ## ◆ Real hospitals
+#
+# Heart disease in Cleveland, Hungary, Switzerland and at the Veterans' hospital of Long Beach: 740 complete rows, the
+# benchmark Fed-Heart-Disease of FLamby (Ogier du Terrail et al. 2022, arXiv:2210.04620). We repeat its setting,
+# logistic regression, 15 rounds of 100 steps on batches of four, and its scaling: each hospital with its own means.
+
+# %% tags=["deep"]
+try:
+    heart = data.load("heart_disease", protocol="flamby")
+except OSError as reason:
+    heart = None
+    print(f"{reason} The section on real hospitals is skipped.")
+
+# %% [markdown] tags=["deep"]
+# The published row stands beside ours. "Pooled test" is the benchmark's way of putting all test patients on one
+# scale.
+
+# %% tags=["deep"]
+def heart_row(lr, seeds=20):
+    run = federated.train(heart, rounds=15, local_steps=100, batch_size=4, lr=lr, hidden=(), seeds=seeds)
+    pool = heart.pooled()
+    right = (run.predict_proba(pool.X_test).argmax(2) == pool.y_test[:, 0]).float().mean(1)
+    each = plots.last_round(run.history).groupby("hospital")["accuracy"].mean()
+    return [each[h.name] for h in heart.hospitals], right
+
+
+if heart is not None:
+    base = federated.baselines(heart, rounds=50, batch_size=4, lr=0.001, optimiser="adam", hidden=())
+    majority = base.query("baseline == 'majority'").groupby("hospital")["accuracy"].mean()
+    table = pandas.DataFrame(index=[h.name for h in heart.hospitals] + ["pooled test"])
+    table["majority class"] = [f"{majority[h.name]:.3f}" for h in heart.hospitals] + [""]
+    table["FedAvg, published"] = [".731", ".719", ".650", ".640", ".748 ± .024"]
+    for name, lr in (("FedAvg, ours", 0.001), ("FedAvg, lr .01", 0.01)):
+        each, right = heart_row(lr)
+        table[name] = [f"{v:.3f}" for v in each] + [f"{right.mean():.3f} ± {right.std():.3f}"]
+    display(table.T)
+
+# %% [markdown] tags=["deep"]
+# Read it in three steps. Our row agrees with the published one within its spread. The published FedAvg was stopped
+# early: a larger learning rate, nothing else, closes most of the gap to pooled training (.795 ± .002 in the same
+# benchmark), so "federation costs five points" is not what this table shows. And no row beats the majority class in
+# Switzerland or at the VA: most of their patients are ill, and a model that says so of everyone is hard to beat in
+# *accuracy*.
+#
+# All of this is one split of 740 patients. How much would another split change?
+
+# %% tags=["deep"]
+if heart is not None:
+    other_splits = data.replicates("heart_disease", 20)
+    varied = federated.train(other_splits, rounds=15, local_steps=100, batch_size=4, lr=0.01, hidden=())
+    same = other_splits[:1] * 20
+    fixed = federated.train(same, rounds=15, local_steps=100, batch_size=4, lr=0.01, hidden=())
+    for name, run in (("20 seeds, one split", fixed), ("20 splits", varied)):
+        auc = plots.last_round(run.history).query("hospital == 'all'")["auc"]
+        print(f"{name:20} AUC {auc.mean():.3f} ± {auc.std():.3f}")
+
+# %% [markdown] tags=["deep"]
+# Training seeds hardly matter, the split matters many times as much. Error bars over seeds alone would look
+# wonderfully small and mean nothing: **replicate the split.**
+
+# %% [markdown] tags=["deep"]
+# ## ◆ In the real world
+#
+# Hospitals run in different processes, on different continents. [Flower](https://flower.ai) is a framework that
+# carries the messages. It asks each hospital for an object that knows how to train; ours is ten lines, and the round
+# in it is the package's own:
+
+# %% tags=["deep"]
+class HospitalClient:
+    """What Flower calls a NumPyClient."""
+
+    def __init__(self, hospital, task, rng):
+        self.hospital, self.task, self.rng = hospital, task, rng
+
+    def fit(self, parameters, config):
+        update = federated.local_update(parameters, self.hospital, task=self.task, rng=self.rng, **config)
+        return *update, {}
+
+
+# %% [markdown] tags=["deep"]
+# Here the messages are carried by a loop instead of a network. Same start, same shuffling: is it the same model as
+# `federated.train` makes in one fleet?
+
+# %% tags=["deep"]
+import numpy as np
+
+config = dict(local_steps=20, batch_size=64, lr=0.2)
+flock = [
+    HospitalClient(h, federation.task, np.random.default_rng((0, 0, 2 + k)))  # the package's own numbering
+    for k, h in enumerate(federation.hospitals)
+]
+world = fleet.to_arrays(fleet.init(1, (federation.n_features, 32, 1), seed=0), 0)
+for _ in range(5):
+    answers = [client.fit(world, config) for client in flock]
+    weight = np.array([n for _, n, _ in answers]) / sum(n for _, n, _ in answers)
+    layers = zip(*(arrays for arrays, _, _ in answers), strict=True)
+    world = [np.tensordot(weight, np.stack(layer), 1) for layer in layers]
+together = federated.train(federation, rounds=5, hidden=(32,), **config)
+apart = fleet.from_arrays([world]).flat().float()
+print(f"separate clients against one fleet: {(apart - together.params.flat()).abs().max():.0e}")
+
+# %% [markdown]
+# ## Recap
+#
+# 1. The average of gradients, weighted by rows, is the gradient of everybody's rows: one federated step is one pooled step.
+# 2. FedAvg walks several steps between two messages. It saves messages, and drifts where hospitals disagree.
+# 3. A federated model owes you four baselines: majority class, local-only, pooled, and best possible where it is known.
+# 4. Look at every hospital, and replicate the split: an average can hide a loser, and seeds hide the spread.
+# 5. An update can hold a patient whole. Federated averaging is not, by itself, a privacy guarantee.
+#
+# ## Quiz
+#
+# <details><summary>1. When is FedAvg exactly pooled training?</summary>With one full-batch step a round and weights
+# by rows. Then the averaged change is the pooled gradient step.</details>
+#
+# <details><summary>2. Why can five seeds on one split look more certain than they are?</summary>They share the test
+# patients. Their spread is the luck of training, not the luck of who was tested.</details>
+#
+# <details><summary>3. In a listing, each client begins its turn with a newly created model. What do you expect of the
+# accuracy over rounds?</summary>A level curve: nothing learnt in a round reaches the next one.</details>
+#
+# <details><summary>4. Why does dW / db give a patient away?</summary>Both are the same number times something: the
+# patient for the weights, 1 for the bias. The number cancels.</details>
+#
+# <details><summary>5. A hospital loses accuracy by joining. Is something broken?</summary>Not necessarily: if it differs
+# from the others, a model for all can be worse for it than a model of its own, or even than the majority class.
+# </details>
+#
+# ## Further reading
+#
+# - McMahan et al. 2017, *Communication-Efficient Learning of Deep Networks from Decentralized Data*, arXiv:1602.05629.
+# - Kairouz et al. 2021, *Advances and Open Problems in Federated Learning*, arXiv:1912.04977.
+# - Ogier du Terrail et al. 2022, *FLamby*, arXiv:2210.04620.
+# - Zhu et al. 2019, *Deep Leakage from Gradients*, arXiv:1906.08935; Geiping et al. 2020, *Inverting Gradients*,
+#   arXiv:2003.14053; Vero et al. 2023, *TabLeak*, arXiv:2210.01785.
+# - Poojari 2026, *Privacy-Preserving Generative AI in Healthcare Systems Using Federated Learning Approaches*.

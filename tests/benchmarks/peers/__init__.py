@@ -1,0 +1,1 @@
+"""The same federated rounds as others would run them, for comparison only."""

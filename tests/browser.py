@@ -1,0 +1,194 @@
+"""JupyterLab in headless Chromium: open a lesson, run it as far as its first live lab, move a slider.
+
+Server, settings and workspaces live in a folder of their own; nothing outside this machine is reached. Labs
+are found by the classes that fedlab_utils.widgets gives them: fedlab-lab, fedlab-picture, fedlab-sentence,
+fedlab-error, and fedlab-control-<name> for each control.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
+
+SETTINGS = {
+    "apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
+    "notebook-extension/tracker": {"windowingMode": "none"},  # all cells stand in the page, seen or not
+    "docmanager-extension/plugin": {"autosave": False},
+}
+PICTURE = ".fedlab-picture img, img.fedlab-picture"
+
+# Asked inside JupyterLab. The predicate of a wait must not be async: a promise counts as true at once.
+READY = """() => {
+    const panel = window.jupyterapp?.shell?.currentWidget, session = panel?.sessionContext;
+    return !!(panel?.context?.isReady && session?.isReady && session.session?.kernel?.status === 'idle');
+}"""
+CODE_CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets
+    .map((cell, i) => [cell.model.type, i]).filter(([type, i]) => type === 'code').map(([type, i]) => i)"""
+RUN_CELL = """async (i) => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    panel.content.activeCellIndex = i;
+    await window.jupyterapp.commands.execute('notebook:run-cell');
+    return panel.content.model.sharedModel.cells[i].toJSON().outputs;
+}"""
+BYTES = "async (img) => Array.from(new Uint8Array(await (await fetch(img.src)).arrayBuffer()))"
+
+
+def chromium_path() -> str | None:
+    """The browser to drive, if there is one."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@contextmanager
+def jupyterlab(lessons: Path, scratch: Path) -> Iterator[str]:
+    """Serve a folder of notebooks; yields the address with %s for a file and the token in it."""
+    for name, setting in SETTINGS.items():
+        file = scratch / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(setting))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    places = {f"JUPYTER_{k}_DIR": str(scratch / k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
+    places |= {f"JUPYTERLAB_{k}_DIR": str(scratch / k.lower()) for k in ("SETTINGS", "WORKSPACES")}
+    places |= {"IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_TOKEN": token}
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"),
+        *(
+            "--ip=127.0.0.1",
+            f"--port={port}",
+            "--ServerApp.port_retries=0",
+            f"--ServerApp.root_dir={lessons}",
+        ),
+        *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
+    ]
+    log = scratch / "server.log"
+    with open(log, "w") as out:
+        server = subprocess.Popen(command, env={**os.environ, **places}, stdout=out, stderr=out)
+    try:
+        wait_for_server(f"http://127.0.0.1:{port}/api/status?token={token}", server, log)
+        yield f"http://127.0.0.1:{port}/lab/workspaces/test/tree/%s?reset&token={token}"
+    finally:
+        server.terminate()  # it then ends its kernels
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def wait_for_server(status: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            direct.open(status, timeout=2)
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless browser."""
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=flags)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def lesson(browser: Browser, address: str, name: str) -> Iterator[Page]:
+    """A page with a notebook whose kernel is ready; at the end it must not have met an error of its own."""
+    page, errors = browser.new_page(viewport={"width": 1280, "height": 1600}), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.route(lambda url: not url.startswith("http://127.0.0.1:"), lambda route: route.abort())
+    try:
+        page.goto(address % name, wait_until="domcontentloaded")
+        page.wait_for_function(READY, timeout=60_000)
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        assert page.locator(".jp-Dialog").count() == 0, page.locator(".jp-Dialog").first.inner_text()
+        yield page
+        assert not errors, errors
+    finally:
+        page.close()
+
+
+@dataclass(frozen=True)
+class View:
+    """What a lab shows: a hash of the picture's bytes, and the sentence under it."""
+
+    picture: str
+    sentence: str
+
+
+def run_to_first_lab(page: Page) -> None:
+    """Run code cells from the top until a live lab stands in the page."""
+    page.set_default_timeout(120_000)
+    for index in page.evaluate(CODE_CELLS):
+        outputs = page.evaluate(RUN_CELL, index)
+        errors = [o for o in outputs if o["output_type"] == "error"]
+        assert not errors, f"cell {index}: {errors[0]['ename']}: {errors[0]['evalue']}"
+        if any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in outputs):
+            try:
+                page.locator(".fedlab-lab").first.wait_for(timeout=5_000)
+            except TimeoutError:
+                continue  # a widget, but not a lab
+            page.locator(".fedlab-lab").first.locator(PICTURE).wait_for(timeout=20_000)
+            return
+    raise AssertionError("no cell of the lesson shows a live lab")
+
+
+def view(page: Page) -> View:
+    """What the first lab shows now."""
+    lab = page.locator(".fedlab-lab").first
+    error = lab.locator(".fedlab-error")
+    said = error.first.inner_text().strip() if error.count() and error.first.is_visible() else ""
+    assert not said, f"the lab says: {said}"
+    shown = bytes(lab.locator(PICTURE).first.evaluate(BYTES))
+    return View(hashlib.sha256(shown).hexdigest(), lab.locator(".fedlab-sentence").first.inner_text().strip())
+
+
+def settled(page: Page, unlike: View | None = None, seconds: float = 20) -> View:
+    """The view once it stands still and, where another is given, differs from it in picture and sentence."""
+    end, last = time.monotonic() + seconds, None
+    while time.monotonic() < end:
+        now = view(page)
+        changed = unlike is None or (now.picture != unlike.picture and now.sentence != unlike.sentence)
+        if now == last and changed and now.sentence:
+            return now
+        last = now
+        page.wait_for_timeout(250)
+    stuck = [part for part in ("picture", "sentence") if unlike and getattr(last, part) == getattr(unlike, part)]
+    raise AssertionError(f"after {seconds:.0f} s the lab's {' and '.join(stuck) or 'view'} had not changed")
+
+
+def move_first_slider(page: Page, steps: int = 3) -> None:
+    """Move the lab's first slider with the arrow keys, away from the end it may stand at."""
+    handle = page.locator(".fedlab-lab").first.locator("[class*='fedlab-control-'] .noUi-handle").first
+    handle.scroll_into_view_if_needed()
+    handle.focus()
+    at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+    for _ in range(steps):
+        page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")

@@ -1,0 +1,211 @@
+"""Build the lessons: notebooks/src/NN_name.py, a jupytext percent script, becomes notebooks/NN_name.ipynb.
+
+    python tools/lessons.py             what changed in src since it was last built
+    python tools/lessons.py 03          this lesson, changed or not; --all for all of them
+    python tools/lessons.py --time      build nothing; seconds from top to bottom and to a lab's first picture
+
+A notebook that no learner should see (an error, a warning, a path of this machine, too large) is not stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbclient
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES, LESSONS = ROOT / "notebooks" / "src", ROOT / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LARGEST = 1_000_000  # bytes of a stored notebook
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+PROGRESS = re.compile(r"\d+%\||\d+it \[")  # what tqdm writes
+IMAGE_BYTES = re.compile(r"[A-Za-z0-9+/=\\]{400,}")  # base64, in which a path may stand by chance
+# Either runs as the last cell of a lesson, over all its live labs.
+SWEEP = """from fedlab_utils import widgets
+assert widgets.LABS, "a lesson has at least one live lab"
+[lab.sweep() for lab in widgets.LABS]"""
+TIMINGS = """from fedlab_utils import widgets
+for lab in widgets.LABS:
+    first, complete = lab.wait().timing
+    print(f"  {lab.title}: first picture after {first:.2f} s, complete after {complete:.2f} s")"""
+
+
+def source_hash(source: Path) -> str:
+    """Hash of a lesson's source; line ends do not count."""
+    return hashlib.sha256(source.read_text(encoding="utf-8").encode()).hexdigest()
+
+
+def load(source: Path) -> nbformat.NotebookNode:
+    """The lesson as a notebook that nobody has run; cell ids follow from what the cells say."""
+    script = jupytext.read(source)
+    nb = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    nb.cells, seen = script.cells, set()
+    for cell in nb.cells:
+        name = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
+        while name in seen:
+            name = hashlib.sha256(name.encode()).hexdigest()[:8]
+        seen.add(name)
+        cell.id = name
+    return nb
+
+
+def without(nb: nbformat.NotebookNode, tag: str) -> nbformat.NotebookNode:
+    """The lesson without the cells of one tag: "solution" gives the class version, "deep" the short one."""
+    kept = [cell for cell in nb.cells if tag not in cell.metadata.get("tags", [])]
+    return nbformat.v4.new_notebook(metadata=nb.metadata, cells=kept)
+
+
+def execute(nb: nbformat.NotebookNode, folder: Path) -> float:
+    """Run all cells in place, in a fresh kernel; return the seconds. An error in a cell is raised."""
+    start = time.perf_counter()
+    client = nbclient.NotebookClient(
+        nb,
+        timeout=600,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute()
+    return time.perf_counter() - start
+
+
+def strip(nb: nbformat.NotebookNode) -> None:
+    """Take out what differs from run to run, or is alive only while a kernel runs; pictures stay."""
+    nb.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    for cell in code_cells(nb):
+        cell.metadata.pop("execution", None)
+        cell.outputs = [o for o in cell.outputs if not PROGRESS.search(text_of(o))]
+        for output in cell.outputs:
+            if output.get("data", {}).pop(WIDGET, None) and not pictures(output) and "text/html" not in output.data:
+                output.data["text/plain"] = NO_PICTURE
+
+
+NO_PICTURE = "(a widget without a picture for places where nothing runs)"
+
+
+def code_cells(nb: nbformat.NotebookNode) -> list:
+    return [cell for cell in nb.cells if cell.cell_type == "code"]
+
+
+def text_of(output) -> str:
+    """All text that an output shows."""
+    shown = output.get("text", "") or output.get("data", {}).get("text/plain", "")
+    return shown + "\n".join(output.get("traceback", []))
+
+
+def pictures(output) -> list[str]:
+    """The image formats in an output."""
+    return [kind for kind in output.get("data", {}) if kind.startswith("image/")]
+
+
+def machine_paths() -> re.Pattern:
+    """Folders that exist on one machine only, this one or any other."""
+    here = {Path.home(), ROOT, ROOT.parent, Path(tempfile.gettempdir())} - {Path(ROOT.anchor)}
+    written = "|".join(re.escape(str(folder)) for folder in sorted(here))
+    return re.compile(rf"(?:{written})[/\\]|/home/\w+/|/Users/\w+/|[A-Z]:\\\\?Users\\|ipykernel_\d+")
+
+
+def without_alt(output) -> bool:
+    """Whether the output shows a picture that says nothing to somebody who cannot see it."""
+    data, metadata = output.get("data", {}), output.get("metadata", {})
+    tags = re.findall(r"<img\b[^>]*>", data.get("text/html", ""))
+    if any(not re.search(r"\balt=([\"'])\s*[^\"'\s]", tag) for tag in tags):
+        return True
+    told = tags or metadata.get("alt") or any(metadata.get(kind, {}).get("alt") for kind in pictures(output))
+    return bool(pictures(output)) and not told
+
+
+def complaints(nb: nbformat.NotebookNode) -> list[str]:
+    """What a learner should not be shown, each in one sentence; an empty list is what we want."""
+    found, paths = [], machine_paths()
+    for number, cell in enumerate(nb.cells):
+        where = f"cell {number} ({cell.source.strip().splitlines()[0][:60] if cell.source.strip() else 'empty'})"
+        for output in cell.get("outputs", []):
+            text = text_of(output)
+            if output.output_type == "error":
+                found.append(f"{where} ends in an error: {output.ename}: {output.evalue}")
+            elif output.get("name") == "stderr":
+                found.append(f"{where} writes to stderr: {text.strip()[:200]}")
+            elif re.search(r"\b\w*Warning: ", text):
+                found.append(f"{where} shows a warning: {text.strip()[:200]}")
+            if path := paths.search(IMAGE_BYTES.sub("", json.dumps(output))):
+                found.append(f"{where} shows a path of one machine: {path.group()}")
+            if NO_PICTURE in text:
+                found.append(f"{where} shows a widget that leaves no picture where nothing runs")
+            if without_alt(output):
+                found.append(f"{where} shows a picture without alt text")
+    size = len(nbformat.writes(nb).encode())
+    return found + ([f"it has {size:,} bytes, more than {LARGEST:,}"] if size > LARGEST else [])
+
+
+def stored_hash(lesson: Path) -> str | None:
+    """The hash of the source that a stored notebook was built from."""
+    return json.loads(lesson.read_text(encoding="utf-8"))["metadata"].get("fedlab", {}).get("source")
+
+
+def build(source: Path) -> list[str]:
+    """Execute one lesson and store it; return what speaks against it, in which case the old one stays."""
+    nb, lesson = load(source), LESSONS / f"{source.stem}.ipynb"
+    try:
+        seconds = execute(nb, LESSONS)
+    except nbclient.exceptions.CellExecutionError as error:
+        return [re.sub(r"\x1b\[[\d;]*m", "", str(error))]  # without the colours, which a file shows as codes
+    strip(nb)
+    nb.metadata["fedlab"] = {"source": source_hash(source)}
+    nbformat.validate(nb)
+    found = complaints(nb)
+    if not found:
+        lesson.write_text(nbformat.writes(nb) + "\n", encoding="utf-8", newline="\n")
+        print(f"{source.stem}: {seconds:.0f} s, {lesson.stat().st_size / 1000:.0f} kB", flush=True)
+    return found
+
+
+def measure(source: Path) -> None:
+    """Print how long a lesson takes, and each of its labs to the first and to the complete picture."""
+    nb = load(source)
+    nb.cells.append(nbformat.v4.new_code_cell(TIMINGS))
+    seconds = execute(nb, LESSONS)
+    print(f"{source.stem}: {seconds:.1f} s", text_of(nb.cells[-1].outputs[0]).rstrip(), sep="\n", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lesson", nargs="*", help="numbers of lessons, such as 03; none means all that changed")
+    parser.add_argument("--all", action="store_true", help="all, changed or not")
+    parser.add_argument("--time", action="store_true", help="measure, build nothing")
+    options = parser.parse_args()
+    sources = sorted(SOURCES.glob("[0-9][0-9]_*.py"))
+    unknown = set(options.lesson) - {source.name[:2] for source in sources}
+    if unknown:
+        sys.exit(f"No source for lesson {', '.join(sorted(unknown))} in notebooks/src.")
+    if options.lesson:
+        sources = [source for source in sources if source.name[:2] in options.lesson]
+    if options.time:
+        for source in sources:
+            measure(source)
+        return 0
+    os.environ["FEDLAB_STRICT"] = "1"  # a lab then waits for its complete picture, and raises what goes wrong
+    failed = 0
+    for source in sources:
+        lesson = LESSONS / f"{source.stem}.ipynb"
+        changed = not lesson.exists() or stored_hash(lesson) != source_hash(source)
+        if not (changed or options.all or options.lesson):
+            print(f"{source.stem}: unchanged")
+        elif found := build(source):
+            failed = 1
+            print(f"{source.stem} is not stored:", *found, sep="\n  ", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
