@@ -30,6 +30,7 @@ from fedlab_utils.sampling import generators, poisson, shuffled
 Optimiser = Literal["sgd", "momentum", "adam"]
 
 _MOMENTUM, _BETAS, _EPSILON = 0.9, (0.9, 0.999), 1e-8  # the defaults of torch.optim
+_PIECE = 100  # models trained at a time: more do not fit into a processor's cache
 _STATES = {"sgd": 0, "momentum": 1, "adam": 2}  # tensors an optimiser remembers for each parameter
 
 
@@ -162,7 +163,7 @@ def _signals(params: Params, X: Tensor) -> list[Tensor]:
     last = len(params.weights) - 1
     for layer, (weight, bias) in enumerate(zip(params.weights, params.biases, strict=True)):
         out = torch.baddbmm(bias.unsqueeze(1), signals[-1], weight.transpose(1, 2))
-        signals.append(out if layer == last else out.relu())
+        signals.append(out if layer == last else out.relu_())
     return signals
 
 
@@ -199,7 +200,7 @@ def gradients(
         back = back * weight.unsqueeze(2)
     backs = [back]
     for signal, w in zip(reversed(inputs[1:]), reversed(params.weights), strict=False):
-        backs.append(torch.bmm(backs[-1], w).mul_(signal > 0))
+        backs.append(torch.bmm(backs[-1], w).mul_(signal.sign()))
     backs.reverse()
     if max_norm is not None:
         squares = sum(b.square().sum(2) * (a.square().sum(2) + 1) for a, b in zip(inputs, backs, strict=True))
@@ -285,38 +286,51 @@ def fit(
     numbers |= {"epochs": epochs} if steps is None else {"steps": steps}
     numbers |= {} if max_norm is None else {"max_norm": max_norm}
     each = {name: _each(name, value, params.n_models) for name, value in numbers.items()}
-    noisy = bool(each["noise_multiplier"].any())
-    if noisy and max_norm is None:
+    if each["noise_multiplier"].any() and max_norm is None:
         raise ValueError("noise_multiplier needs max_norm: the noise is scaled to the clip norm.")
 
     epoch = np.array([-(-len(r) // batch_size) for r in rows])
     total = (each["epochs"] * epoch if steps is None else each["steps"]).astype(int)
     order = np.argsort(-total, kind="stable")  # longest first: those still training are a prefix
-    rows, rngs = [rows[k] for k in order], [rngs[k] for k in order]
-    start = params[torch.from_numpy(order)]
-    trained, state = start.clone(), [start.map(torch.zeros_like) for _ in range(_STATES[optimiser])]
-    each = {name: torch.as_tensor(v[order]).to(X) for name, v in each.items() if name == "lr" or v.any()}
-    views, draw = None, shuffled if sampling == "shuffle" else poisson
+    draw = shuffled if sampling == "shuffle" else poisson
+    each = {name: torch.tensor(v).to(X) for name, v in each.items() if name == "lr" or v.any()}
+    trained = params.clone()
     with torch.no_grad(), one_thread():
-        for step, (index, weight) in enumerate(draw(rows, total[order], batch_size, rngs), start=1):
-            if views is None or views[0].n_models != len(index):
-                views = [p[: len(index)] for p in (trained, start, *state)]
-                now = {name: value[: len(index)] for name, value in each.items()}
-            picked, weight = index.flatten().to(X.device), weight.to(X)
-            count = weight.sum(1, keepdim=True) if sampling == "shuffle" else float(batch_size)
-            gradient = gradients(
-                views[0],
-                X.index_select(0, picked).view(*index.shape, -1),
-                y.index_select(0, picked).view(*index.shape, 1),
-                weight / count,
-                loss=loss,
-                max_norm=now.get("max_norm"),
-            )
-            if noisy:
-                spread = (now["noise_multiplier"] * now["max_norm"]).unsqueeze(1) / count
-                gradient = _add_noise(gradient, spread, rngs)
-            _step(*views, gradient=gradient, step=step, optimiser=optimiser, **now)
-    return trained[torch.from_numpy(np.argsort(order))]
+        for first in range(0, len(order), _PIECE):
+            models = order[first : first + _PIECE]
+            mine = [rngs[k] for k in models]
+            plan = draw([rows[k] for k in models], total[models], batch_size, mine)
+            picked = torch.from_numpy(models).to(X.device)
+            piece = trained[picked]
+            settings = {name: value[picked] for name, value in each.items()}
+            _train(piece, X, y, plan, settings, mine, optimiser, loss, None if sampling == "shuffle" else batch_size)
+            trained.map(lambda whole, part, at=picked: whole.index_copy_(0, at, part), piece)
+    return trained
+
+
+def _train(trained, X, y, plan, settings, rngs, optimiser, loss, expected) -> None:
+    """Train models in place, batch by batch; divide by the rows of a batch, or by an expected number of them."""
+    start = trained.clone() if "proximal" in settings else trained
+    state = [trained.map(torch.zeros_like) for _ in range(_STATES[optimiser])]
+    views = None
+    for step, (index, weight) in enumerate(plan, start=1):
+        if views is None or views[0].n_models != len(index):
+            views = [p[: len(index)] for p in (trained, start, *state)]
+            now = {name: value[: len(index)] for name, value in settings.items()}
+        picked, weight = index.flatten().to(X.device), weight.to(X)
+        count = weight.sum(1, keepdim=True) if expected is None else expected
+        gradient = gradients(
+            views[0],
+            X.index_select(0, picked).view(*index.shape, -1),
+            y.index_select(0, picked).view(*index.shape, 1),
+            weight / count,
+            loss=loss,
+            max_norm=now.get("max_norm"),
+        )
+        if "noise_multiplier" in now:
+            spread = (now["noise_multiplier"] * now["max_norm"]).unsqueeze(1) / count
+            gradient = _add_noise(gradient, spread, rngs)
+        _step(*views, gradient=gradient, step=step, optimiser=optimiser, **now)
 
 
 def _step(trained, start, *state, gradient, step, optimiser, lr, weight_decay=None, proximal=None, **_):

@@ -159,6 +159,9 @@ class Federation:
         """
         rng = partition.generator(seed)
         everyone = self.pooled()
+        # Dealt out by label, a hospital's name tells something about its patients' labels: their true risk
+        # *there* is no longer the one that they were simulated with.
+        risk_known = everyone.true_risk is not None and alpha is None
         partition.check(n_hospitals, alpha, len(everyone.train))
         train, test = everyone.y_train.numpy().ravel(), everyone.y_test.numpy().ravel()
         regression = self.task == "regression"
@@ -173,7 +176,7 @@ class Federation:
                 f"Hospital {k + 1}",
                 everyone.train[has_train == k].reset_index(drop=True),
                 everyone.test[has_test == k].reset_index(drop=True),
-                None if everyone.true_risk is None else everyone.true_risk.numpy()[has_test == k],
+                everyone.true_risk.numpy()[has_test == k] if risk_known else None,
             )
             for k in range(n_hospitals)
         ]

@@ -64,7 +64,7 @@ def draw_shares(
     """Which share of each class goes to each hospital, ``[n_groups, n_hospitals]``; None for no label skew.
 
     Each class is spread by one draw from a symmetric Dirichlet distribution (Yurochkin et al.,
-    arXiv:1905.12022, section 4).
+    arXiv:1905.12022, in their experiments).
     """
     return None if alpha is None else rng.dirichlet(np.full(n_hospitals, min(alpha, 1e6)), size=n_groups)
 

@@ -276,6 +276,7 @@ def heart_disease_file(file: str) -> Path:
             raise ValueError(f"{path} is damaged or another version: its SHA-256 checksum is wrong.")
         return path
     instead = "or go on with a data set that needs no download, such as breast_cancer."
+    pooch.get_logger().setLevel("WARNING")  # its "Downloading ..." would stand in red in a notebook
     try:
         return Path(pooch.retrieve(HEART_URL + file, f"sha256:{checksum}", fname=file, path=_cache()))
     except ValueError as error:

@@ -251,7 +251,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Two faults, seen at a glance and invisible in the pooled mean. Lakeside measures in mmol/L. Stonebridge has patients
+# Two faults, seen at a glance. Lakeside measures in mmol/L. Stonebridge has patients
 # with a cholesterol of zero, which no living patient has: somebody's software writes 0 where nothing was measured.
 # Both functions are short enough to read; this is the first, and the second is your turn.
 
@@ -265,12 +265,14 @@ before = raw.groupby("hospital")["total_cholesterol"].mean()
 after = to_mg_per_dl(raw["total_cholesterol"]).groupby(raw["hospital"]).mean()
 zero = raw[raw["total_cholesterol"] == 0]
 print(pd.DataFrame({"as extracted": before, "in mg/dL": after}).round(0).astype(int).to_string())
+print(f"all hospitals as extracted: {raw['total_cholesterol'].mean():.0f}")
 print("hospitals with a cholesterol of 0:", zero["hospital"].value_counts().to_dict())
 
 # %% [markdown]
-# Two things to read here. Stonebridge is still too low after the units are right: its zeros pull the mean down. And
-# the last line: **a zero gives the hospital away**. A model that may see zeros learns where a patient was treated
-# without being told. Real data do this too: in the UCI heart-disease files cholesterol is 0 in all 123 Swiss rows.
+# Three things to read here. The mean of all hospitals looks a little low and gives nothing away. Stonebridge is still
+# too low after the units are right: its zeros pull the mean down. And the last line: **a zero gives the hospital
+# away**. A model that may see zeros learns where a patient was treated without being told. Real data do this too: in
+# the UCI heart-disease files cholesterol is 0 in all 123 Swiss rows.
 #
 # <div class="alert alert-info"><b>Your turn ★</b> Write <code>zeros_to_missing(table, columns)</code>: a zero in one
 # of these columns becomes missing. Other columns have zeros that mean something.</div>
@@ -449,9 +451,9 @@ for scaler in (StandardScaler(), MinMaxScaler()):
 # ## The leak between training and test
 #
 # A test set tells how a model does on patients it has never seen. So nothing may be *fitted* before the split, no
-# scaler and no selection of columns. (Look back: before comparing codes with one-hot columns, we scaled the whole table and
-# split it afterwards. Did you notice?) How bad is it if you forget? We measure both, on one hundred patients and 2,000
-# columns of **pure noise**: the honest AUC is .5, whatever anybody does.
+# scaler and no selection of columns. (Look back: before comparing codes with one-hot columns, we scaled the whole
+# table and split it afterwards. Did you notice?) How bad is it if you forget? We measure both, on one hundred patients
+# and 2,000 columns of **pure noise**: the honest AUC is .5, whatever anybody does.
 
 # %%
 rng = np.random.default_rng(0)
@@ -476,8 +478,9 @@ for name, values in aucs.items():
     print(f"{name:20} AUC {np.mean(values):.2f} ± {np.std(values):.2f}")
 
 # %% [markdown]
-# Scaling before the split changes nothing that forty repetitions could resolve, so our slip did no harm. Selecting columns before it makes a
-# near-perfect test out of noise, because the selection has *read the test patients' answers*.
+# Scaling before the split changes nothing that forty repetitions could resolve, so our slip did no harm. Selecting
+# columns before it makes a near-perfect test out of noise, because the selection has *read the test patients'
+# answers*.
 
 # %%
 plots.show(
@@ -493,8 +496,8 @@ plots.show(
 # %% [markdown]
 # So the rule is not equally urgent everywhere: **a step that looks at the target must come after the split, or the
 # result is worthless; a step that does not should come after it all the same**, since it costs nothing to be right.
-# Published gene studies have made this mistake (Ambroise & McLachlan 2002, doi:10.1073/pnas.102102699), and leaks of some
-# kind were found in 294 papers of 17 fields (Kapoor & Narayanan 2023, doi:10.1016/j.patter.2023.100804).
+# Published gene studies have made this mistake (Ambroise & McLachlan 2002, doi:10.1073/pnas.102102699), and leaks of
+# some kind were found in 294 papers of 17 fields (Kapoor & Narayanan 2023, doi:10.1016/j.patter.2023.100804).
 #
 # ## One scaler for five hospitals
 #
@@ -580,14 +583,15 @@ print("the patient's record:", tomorrow[columns].iloc[-1].to_dict())
 
 # %% [markdown]
 # The server subtracts, and has the patient (a gap shows as a 0). No row ever left the hospital. **Not sending rows is
-# not the same as protecting patients**: an exact sum answers too precisely. The way out is to blur the answer by just so
-# much that one patient more or less makes no difference you could prove. That is differential privacy, lesson 04.
+# not the same as protecting patients**: an exact sum answers too precisely. The way out is to blur the answer by just
+# so much that one patient more or less makes no difference you could prove. That is differential privacy, lesson 04.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Paper check: four figures
 #
-# [Poojari 2026] describes its data in Figures 7, 8, 9 and 11. They are synthetic, the paper says so, and nothing is wrong
-# with that: ours are synthetic too. What one can ask is whether the *conclusions* drawn from the figures follow. We draw the same four. Figures 7 and 8 are diagnosis shares and ages:
+# [Poojari 2026] describes its data in Figures 7, 8, 9 and 11. They are synthetic, the paper says so, and nothing is
+# wrong with that: ours are synthetic too. What one can ask is whether the *conclusions* drawn from the figures follow.
+# We draw the same four. Figures 7 and 8 are diagnosis shares and ages:
 
 # %% tags=["deep"]
 once = clean.dropna(subset=["systolic_bp", "total_cholesterol", "hdl", "bmi"])
@@ -635,12 +639,13 @@ weights = dict(zip(base, LogisticRegression().fit(base, complete["cvd_event"]).c
 print(f"all else equal, one SD more cholesterol multiplies the odds by {np.exp(weights['total_cholesterol']):.2f}")
 
 # %% [markdown] tags=["deep"]
-# First the paper's own row: it does not say how many patients it has; its listing gives each client 100, and from 100 a
-# correlation of .05 cannot be told from none, nor from one of .2. Now ours. Blood pressure lies far above the paper's .01, as it should where pressure really raises the risk. Cholesterol lies
-# *below* the paper's .09, at zero, and yet the equation that made these patients uses it: hold the rest fixed and the
-# odds rise, as the last line says. (The old have a higher risk and a lower cholesterol, for one, which hides it.) And even
-# somebody who knew every patient's *true risk* would show a modest correlation, since most people at high risk are lucky.
-# **With a yes-or-no outcome, a small correlation does not mean a weak cause.**
+# First the paper's own row: it does not say how many patients it has; its listing gives each client 100, and from 100
+# a correlation of .05 cannot be told from none, nor from one of .2. Now ours. Blood pressure lies far above the
+# paper's .01, as it should where pressure really raises the risk. Cholesterol lies *below* the paper's .09, at zero,
+# and yet the equation that made these patients uses it: hold the rest fixed and the odds rise, as the last line says.
+# (The old have a higher risk and a lower cholesterol, for one, which hides it.) And even somebody who knew every
+# patient's *true risk* would show a modest correlation, since most people at high risk are lucky. **With a yes-or-no
+# outcome, a small correlation does not mean a weak cause.**
 #
 # From its small correlations the paper concludes that predictors "require more complex models or the inclusion of more
 # variables". Does that follow? A linear model, a network, and the ceiling, on the same five splits:
@@ -718,10 +723,10 @@ except OSError as reason:
 print(real, *real.report, sep="\n- ")
 
 # %% [markdown] tags=["deep"]
-# Here a zero is not only a wrong number, it is a *good predictor*: it marks two hospitals whose patients were mostly ill.
-# A model that keeps the zeros learns who had no laboratory, and we would call it medicine. `data.load` treats them as
-# missing, fills in the agreed mean, and says so in its report, line by line. Always read the report.
-# (If you saw breast_cancer instead: there, thirteen zeros are genuine measurements and are left alone.)
+# Here a zero is not only a wrong number, it is a *good predictor*: it marks two hospitals whose patients were mostly
+# ill. A model that keeps the zeros learns who had no laboratory, and we would call it medicine. `data.load` treats
+# them as missing, fills in the agreed mean, and says so in its report, line by line. Always read the report. (If you
+# saw breast_cancer instead: there, thirteen zeros are genuine measurements and are left alone.)
 
 # %% [markdown]
 # ## Recap
@@ -744,7 +749,7 @@ print(real, *real.report, sep="\n- ")
 # <details><summary>Answer</summary>None. It promises that you cannot tell the eight apart, and you cannot. That is not the
 # promise they needed.</details>
 #
-# **3.** A column has mean 160 and a hospital's own mean is 5. What do you check first?
+# **3.** Cholesterol has a mean of 152 and a hospital's own mean is 5. What do you check first?
 #
 # <details><summary>Answer</summary>Its unit: cholesterol in mmol/L beside mg/dL. Then look at a histogram by hospital: a
 # factor of about 39 is a shift of the whole hump.</details>

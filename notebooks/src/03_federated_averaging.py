@@ -254,7 +254,9 @@ widgets.lab(
 #
 # If nearly all patients of one hospital are ill, "my patients are ill" is an excellent prediction, and it needs no
 # patient at all: the *name of the hospital* has become the best risk factor. The AUC over all patients rewards each
-# local model for knowing where it stands. The global model does not know in which hospital a patient lies.
+# local model for knowing where it stands. The global model does not know in which hospital a patient lies. For the
+# same reason there is no line for the *best possible* under skew: the risk that a patient was simulated with is not
+# the risk *given the hospital* any more.
 # </details>
 #
 # ## Who gains, and whom does it hurt?

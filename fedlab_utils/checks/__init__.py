@@ -1,0 +1,31 @@
+"""Checks of exercises: ``checks.fedavg_step(yours)`` answers with a verdict or a hint.
+
+How one is written stands in `mechanism`; there is one module of checks for each lesson.
+"""
+
+from fedlab_utils.checks.lesson_00 import gap_closed, overall_accuracy, server_still_sees
+from fedlab_utils.checks.lesson_01 import k_anonymity, link_records, pooled_sd, zeros_to_missing
+from fedlab_utils.checks.lesson_03 import bytes_on_the_wire, client_start, fedavg_step, read_patient
+from fedlab_utils.checks.mechanism import EXERCISES, Verdict, as_array, compare, exercise, hint, question, well_done
+
+__all__ = [
+    "EXERCISES",
+    "Verdict",
+    "as_array",
+    "bytes_on_the_wire",
+    "client_start",
+    "compare",
+    "exercise",
+    "fedavg_step",
+    "gap_closed",
+    "hint",
+    "k_anonymity",
+    "link_records",
+    "overall_accuracy",
+    "pooled_sd",
+    "question",
+    "read_patient",
+    "server_still_sees",
+    "well_done",
+    "zeros_to_missing",
+]

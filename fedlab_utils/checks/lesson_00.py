@@ -1,0 +1,53 @@
+"""Exercises of lesson 00."""
+
+from __future__ import annotations
+
+from fedlab_utils.checks.mechanism import compare, exercise, hint, question, well_done
+
+
+@exercise
+def gap_closed(yours):
+    "a function of three AUC values `alone`, `together` and `pooled` that returns one number"
+    alone, together, pooled = 0.70, 0.73, 0.75
+    mistakes = {
+        "That is the gain itself. How large is it beside the largest possible one?": together - alone,
+        "That is what is left open, not what is closed.": (pooled - together) / (pooled - alone),
+        "It should be 0 if together is no better than alone; yours compares with 0 AUC.": together / pooled,
+        "Where nothing is gained yours should say 0. What do you have to take away from `together` first?": (
+            together / (pooled - alone)
+        ),
+    }
+    return compare(yours(alone, together, pooled), 0.6, mistakes=mistakes) or well_done(
+        "With .70 alone, .73 together and .75 pooled, training together closes 60% of the gap."
+    )
+
+
+@question
+def server_still_sees(yours):
+    "a set of some of the four answers"
+    options = {"patients' rows", "single updates", "sum of updates", "global model"}
+    yours = {yours} if isinstance(yours, str) else set(yours)
+    if unknown := yours - options:
+        return hint(f"{sorted(unknown)} is none of the four; copy them as they stand in the comment.")
+    if "patients' rows" in yours:
+        return hint("Rows never left their hospital, with or without secure aggregation.")
+    if "single updates" in yours:
+        return hint("Hiding single updates is what secure aggregation is for. What is left of them?")
+    if "sum of updates" not in yours:
+        return hint("The server has to learn something to improve the model with. What is the least it needs?")
+    if "global model" not in yours:
+        return hint("The server still adds the sum to something and sends it round. To what?")
+    return well_done("And both can still tell something about a patient: that is why lessons 04 and 06 exist.")
+
+
+@exercise
+def overall_accuracy(yours):
+    "a function of a list of accuracies and a list of patients per hospital that returns one accuracy"
+    mistakes = {
+        "You gave Island's 20 patients as much say as North's 600. Who should count alike?": 0.65,
+        "That is the number of right predictions; divide by all patients.": 490.0,
+        "You have mixed up the weights: the small hospital got the large one.": (0.8 * 20 + 0.5 * 600) / 620,
+    }
+    return compare(yours([0.8, 0.5], [600, 20]), 490 / 620, mistakes=mistakes) or well_done(
+        "Patients count alike, so hospitals count by their patients. Lesson 03 averages whole models this way."
+    )

@@ -1,0 +1,169 @@
+"""Exercises of lesson 01."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from fedlab_utils.checks.mechanism import Found, compare, exercise, hint, well_done
+
+
+def _table(value, what: str) -> pd.DataFrame:
+    if not isinstance(value, pd.DataFrame):
+        raise Found(hint(f"{what} should be a table (a DataFrame), and is a {type(value).__name__}."))
+    return value
+
+
+@exercise
+def link_records(yours):
+    "a function of two tables, published and register, that returns the published records with their names"
+    published = pd.DataFrame(
+        {
+            "birth_date": ["1950-01-01", "1950-01-01", "1960-02-02", "1970-03-03", "1980-04-04"],
+            "sex": ["male", "female", "male", "female", "male"],
+            "postcode": ["11111", "11111", "22222", "33333", "44444"],
+            "smoker": ["never", "former", "current", "never", "former"],
+        }
+    )
+    register = pd.DataFrame(
+        {
+            "name": ["Finn Oakham", "Rosa Oakham", "Theo Larkdale", "Vera Ashbury", "Omar Dunley"],
+            "birth_date": ["1950-01-01", "1950-01-01", "1960-02-02", "1970-03-03", "1990-05-05"],
+            "postcode": ["11111", "11111", "22299", "33333", "44444"],
+            "sex": ["male", "female", "male", "female", "male"],
+        }
+    )
+    found = _table(yours(published, register), "What you return")
+    if "smoker" not in found or "name" not in found:
+        lost = "name" if "name" not in found else "smoker"
+        return hint(
+            f"Your table has no column `{lost}` (it has {', '.join(map(str, found.columns))}). An attacker wants the "
+            "name beside the medical columns. If you joined on too few columns, pandas adds _x and _y to the others."
+        )
+    pairs = set(zip(found["name"].astype(str), found["smoker"].astype(str), strict=True))
+    if len(found) == 25:
+        return hint("You combined every record with every person: 25 rows. What must be equal in both?")
+    if found["name"].isna().any():
+        return hint(
+            "Some of your rows have no name: the join kept records that nobody in the register fits. Those are not "
+            "re-identified. Which `how` keeps only the rows that are in both tables?"
+        )
+    if found["smoker"].isna().any():
+        return hint("Some of your rows are people of the register who are no patients. Which `how` leaves them out?")
+    if ("Omar Dunley", "former") in pairs:
+        return hint(
+            "You named a patient born in 1980 after somebody born in 1990 with the same postcode. The postcode alone, "
+            "even with the sex, is a whole neighbourhood: what else do both tables have?"
+        )
+    if ("Theo Larkdale", "current") in pairs:
+        return hint(
+            "You named a man in 22222 after one in 22299 who was born on the same day. A date of birth is "
+            "shared by many people: what else do both tables have?"
+        )
+    if ("Finn Oakham", "former") in pairs or ("Rosa Oakham", "never") in pairs:
+        return hint(
+            "Twins live at 11111: a sister and a brother. You gave one of them the record of the other. Which "
+            "column tells them apart?"
+        )
+    if pairs != {("Finn Oakham", "never"), ("Rosa Oakham", "former"), ("Vera Ashbury", "never")} or len(found) != 3:
+        return hint(f"You found {len(found)} records with a name, {sorted(pairs)}; three of the five can be linked.")
+    return well_done("Date of birth, sex and postcode give three of five patients their name back.")
+
+
+@exercise
+def k_anonymity(yours):
+    "a function of a table and a list of columns that returns the size of the smallest group"
+    complete = pd.DataFrame(
+        {
+            "age": ["50-59"] * 8 + ["60-69"] * 5,
+            "sex": ["male"] * 6 + ["female"] * 2 + ["male"] * 2 + ["female"] * 3,
+            "smoker": list("abcdefghijklm"),
+        }
+    )
+    truth, sizes = 2, complete.groupby(["age", "sex"]).size()
+    mistakes = {
+        "You took the average group. A promise to patients has to hold for those in the smallest.": sizes.mean(),
+        "You counted the groups. How many patients are in each of them?": len(sizes),
+        "That is the largest group: its members are well hidden, and the others?": sizes.max(),
+        "You returned the number of rows of the table.": len(complete),
+        "You grouped by all columns of the table. An attacker knows only those in `columns`.": 1,
+        "It looks as if you looked at each column by itself. An attacker knows them together.": 5,
+    }
+    wrong = compare(yours(complete, ["age", "sex"]), truth, what="k", mistakes=mistakes)
+    if wrong:
+        return wrong
+    unknown = pd.DataFrame({"age": [None, None], "sex": ["male", "female"], "smoker": ["n", "o"]})
+    gaps = pd.concat([complete, unknown], ignore_index=True)
+    dropped = {
+        "In a second table two patients have no age recorded, a man and a woman, and you do not see them: `groupby` "
+        "leaves out what is missing. Each is the only one with that gap. Look up its argument `dropna`.": 2
+    }
+    return compare(
+        yours(gaps, ["age", "sex"]), 1, what="k of a table with missing ages", mistakes=dropped
+    ) or well_done("The smallest group counts, and a gap in the table can single a patient out as well as a value.")
+
+
+@exercise
+def zeros_to_missing(yours):
+    "a function of a table and a list of columns that returns the table with zeros in these columns missing"
+    table = pd.DataFrame({"hdl": [0.0, 50.0, 40.0, np.nan], "bmi": [25.0, 0.0, 30.0, 20.0], "event": [0, 1, 0, 1]})
+    truth = table.assign(hdl=[np.nan, 50, 40, np.nan], bmi=[25, np.nan, 30, 20])
+    got = _table(yours(table, ["hdl", "bmi"]), "What you return")
+    if len(got) < len(table):
+        return hint("You dropped the rows. Their other columns are fine: only the value is missing, not the patient.")
+    if missing := [c for c in table.columns if c not in got]:
+        return hint(f"The column `{missing[0]}` is gone. Return the whole table, with all of its columns.")
+    if pd.to_numeric(got["event"], errors="coerce").isna().any():
+        return hint(
+            "The zeros of `event` are gone as well. There, 0 is an answer: no event. Which columns were "
+            "you asked to mend?"
+        )
+    values = got[list(table.columns)].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    if np.array_equal(values, table.to_numpy(float), equal_nan=True):
+        return hint("Nothing has changed. pandas returns a new table or column: does yours reach the `return`?")
+    holes = np.isnan(values) != truth.isna().to_numpy()
+    if holes[3, 0]:
+        return hint("You filled a value that was missing before. Marking zeros and filling gaps are two steps.")
+    if holes[:, :2].any():
+        row, column = np.argwhere(holes[:, :2])[0]
+        seen = values[row, column]
+        if not np.isnan(seen) and seen != 0:
+            return hint(
+                f"Where `{table.columns[column]}` was 0 you wrote {seen:g}. That is an estimate; first say that the "
+                "value is missing."
+            )
+        return hint(
+            f"Row {row} of `{table.columns[column]}` is {seen:g}. Is every listed column mended, and only the zeros?"
+        )
+    return well_done("The zeros are missing values now, and the zeros that mean no are still there.")
+
+
+@exercise
+def pooled_sd(yours):
+    "a function of counts, means and sds [n_hospitals each] that returns the standard deviation of all patients"
+    counts, means, sds = (
+        np.array([100.0, 300.0, 50.0]),
+        np.array([50.0, 54.0, 64.0]),
+        np.array([9.0, 11.0, 5.0]),
+    )
+    n, centre = counts.sum(), counts @ means / counts.sum()
+    within, between = counts @ sds**2 / n, counts @ (means - centre) ** 2 / n
+    mistakes = {
+        "You averaged the standard deviations. They do not add up, variances do; and the hospitals also differ from "
+        "each other.": sds.mean(),
+        "You averaged the standard deviations, weighted by patients. They do not add up, variances do; and the "
+        "hospitals also differ from each other.": counts @ sds / n,
+        "You have the spread within the hospitals, with the right weights. But their patients' ages lie around "
+        "different means: where does the distance of each hospital from the common mean go?": np.sqrt(within),
+        "You have the spread between the hospitals, and not that within them.": np.sqrt(between),
+        "Every hospital counts the same in your result, with 50 patients or with 300.": np.sqrt(
+            np.mean(sds**2) + np.mean((means - means.mean()) ** 2)
+        ),
+        "Your common mean is the plain mean of the three means. A hospital with 300 patients should count for more "
+        "than one with 50.": np.sqrt(within + counts @ (means - means.mean()) ** 2 / n),
+        "That is the variance; its square root is asked for.": within + between,
+    }
+    truth = np.sqrt(within + between)
+    return compare(yours(counts, means, sds), truth, what="the pooled sd", mistakes=mistakes) or well_done(
+        "Spread within the hospitals plus spread between them: no row was needed."
+    )

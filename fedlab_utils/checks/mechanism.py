@@ -1,0 +1,262 @@
+"""How a check works: a verdict, or a hint that names the misconception.
+
+A check is a function that calls the learner's function with inputs of its own and compares::
+
+    @exercise
+    def doubled(yours):
+        "a function of a number x that returns 2 x"
+        return compare(yours(3.0), 6.0, mistakes={"You squared it.": 9.0}) or well_done("Twice as much.")
+
+The sentence in its first line says what is expected; learners see it. It never raises and never changes what it
+is given. Tests go through `EXERCISES`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dis
+import functools
+import html
+import inspect
+import random
+import re
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+EXERCISES: dict[str, Callable[..., Verdict]] = {}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says. `kind` is "passed", "hint", or "stub" where nothing has been written yet."""
+
+    kind: str
+    message: str
+
+    @property
+    def passed(self) -> bool:
+        return self.kind == "passed"
+
+    @property
+    def lead(self) -> str:
+        return {"passed": "Well done.", "hint": "Not there yet.", "stub": "Your turn."}[self.kind]
+
+    def __repr__(self) -> str:
+        return f"{self.lead} {self.message}"
+
+    def _repr_html_(self) -> str:
+        box = {"passed": "success", "hint": "warning", "stub": "info"}[self.kind]
+        text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.message, quote=False))
+        return f'<div class="alert alert-{box}"><b>{self.lead}</b> {text}</div>'
+
+
+def well_done(message: str) -> Verdict:
+    """The answer is right; `message` says in a sentence what that means."""
+    return Verdict("passed", message)
+
+
+def hint(message: str) -> Verdict:
+    """Not right yet; `message` says what was seen and asks what leads on. Code stands in `backticks`."""
+    return Verdict("hint", message)
+
+
+STUB = Verdict("stub", "Replace the `...` by your own answer and run the cell: this box says what it sees.")
+
+
+class Found(Exception):
+    """Carries a verdict out of the middle of a check."""
+
+    def __init__(self, verdict: Verdict):
+        super().__init__(verdict.message)
+        self.verdict = verdict
+
+
+def exercise(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
+    """Make a check of one or more functions that the learner wrote. See the top of this file."""
+    return _register(check, _guarded)
+
+
+def question(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
+    """Make a check of one or more values (a number, a string, an array) that the learner filled in."""
+    return _register(check, lambda value, expected: copy.deepcopy(value))
+
+
+def _register(check: Callable[..., Verdict], prepare: Callable[[Any, str], Any]) -> Callable[..., Verdict]:
+    expected = inspect.getdoc(check)
+    if not expected:
+        raise ValueError(f"check {check.__name__} needs a first line that says what is expected.")
+
+    @functools.wraps(check)
+    def checked(*yours) -> Verdict:
+        if any(_untouched(answer) for answer in yours):
+            return STUB
+        try:
+            with _same_randomness():
+                return check(*(prepare(answer, expected) for answer in yours))
+        except Found as found:
+            return found.verdict
+        except Exception as error:  # an answer of a kind that the check did not foresee
+            reason = f"`{type(error).__name__}: {error}`"
+            return hint(f"The check needs {expected}, and cannot read your answer ({reason}).")
+
+    EXERCISES[check.__name__] = checked
+    return checked
+
+
+def _untouched(answer) -> bool:
+    """Whether a value is still `...`, or a function has nothing but `...` (or pass, or a docstring) in it."""
+    if answer is ... or answer is None:
+        return True
+    if not inspect.isfunction(answer):
+        return False
+    idle = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "COPY_FREE_VARS"}
+    returned = [i.argval for i in dis.get_instructions(answer) if i.opname in ("LOAD_CONST", "RETURN_CONST")]
+    return {i.opname for i in dis.get_instructions(answer)} <= idle and returned[-1] in (None, ...)
+
+
+def _guarded(function, expected: str) -> Callable:
+    """The learner's function, which now gets copies of its inputs and turns what goes wrong into a hint."""
+    if not callable(function):
+        raise Found(
+            hint(
+                f"The check needs {expected}; this is of type {type(function).__name__}. Hand over the "
+                "function itself: its name, without brackets and arguments behind it."
+            )
+        )
+
+    def call(*inputs):
+        given = _described(function, inputs)
+        try:
+            result = function(*copy.deepcopy(inputs))
+        except Exception as error:  # whatever the learner's code raises is something to tell them
+            if "ellipsis" in str(error).lower():
+                unfinished = Verdict("stub", "There is still a `...` in your function; replace it too.")
+                raise Found(unfinished) from None
+            stopped = f"Your function stopped with `{type(error).__name__}: {error}`"
+            raise Found(hint(f"{stopped} when it was called with {given}.")) from None
+        if result is ...:
+            raise Found(Verdict("stub", "Your function still returns `...`; replace it by the result."))
+        if result is None:
+            raise Found(hint("Your function returns nothing. Does its last line say `return`?"))
+        return result
+
+    return call
+
+
+def _described(function: Callable, inputs: tuple) -> str:
+    """The inputs under the learner's own names: small ones in full, others by their shape."""
+    try:
+        names = list(inspect.signature(function).bind(*inputs).arguments)
+    except (TypeError, ValueError):  # the wrong number of parameters, or a built-in function
+        names = []
+    names += [f"input {number}" for number in range(len(names) + 1, len(inputs) + 1)]
+    return ", ".join(f"`{name} = {_short(value)}`" for name, value in zip(names, inputs, strict=False))
+
+
+def _short(value) -> str:
+    if isinstance(value, torch.Tensor | np.ndarray):
+        if value.size if isinstance(value, np.ndarray) else value.numel() > 12:
+            return f"array of shape {list(value.shape)}"
+        return str(value.tolist())
+    if isinstance(value, pd.DataFrame):
+        return f"table of {len(value)} rows with {', '.join(map(str, value.columns))}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+@contextmanager
+def _same_randomness():
+    """The same random numbers at each check, and afterwards the learner's own generators as they were."""
+    before = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    random.seed(0)
+    np.random.seed(0)
+    torch.default_generator.manual_seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.default_generator.set_state(before[2])
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def as_array(value, what: str = "the result") -> np.ndarray:
+    """A number, list, array or tensor as float64; anything else ends the check with a hint."""
+    try:
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu()
+        elif isinstance(value, list | tuple) and any(isinstance(part, torch.Tensor) for part in value):
+            value = [as_array(part, what) for part in value]
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        message = f"{what} should be a number or an array of numbers, and is a {type(value).__name__}."
+        raise Found(hint(message[0].upper() + message[1:])) from None
+
+
+def compare(
+    yours,
+    truth,
+    *,
+    what: str = "the result",
+    tolerance: float = 1e-5,
+    mistakes: Mapping[str, Any] | None = None,
+) -> Verdict | None:
+    """Compare numbers; None if they agree, else the hint that fits best.
+
+    Parameters
+    ----------
+    yours : number, list, array or tensor from the learner
+    truth : what it should be, [any shape]
+    what : how to call it in the hint
+    tolerance : allowed difference, relative to the largest entry of `truth` (absolute where that is 0)
+    mistakes : hints, each with the value that this mistake leads to; the first that fits `yours` is given
+
+    Returns
+    -------
+    None, or a hint: one of `mistakes`, or what is generally wrong (shape, transposed, not finite, off by a
+    factor, or the first entry that differs).
+    """
+    got, want = as_array(yours, what), as_array(truth)
+    if _same(got, want, tolerance):
+        return None
+    for message, wrong in (mistakes or {}).items():
+        if _same(got, as_array(wrong), tolerance):
+            return hint(message)
+    return hint(_difference(got, want, what[0].upper() + what[1:], tolerance))
+
+
+def _same(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    # one trailing or leading axis of length 1 more or less is a matter of taste, not a mistake
+    if a.shape != b.shape and (a.size != b.size or a.squeeze().shape != b.squeeze().shape):
+        return False
+    scale = np.abs(b).max(initial=0) or 1.0
+    return bool(np.all(np.abs(a.squeeze() - b.squeeze()) <= tolerance * scale))
+
+
+def _difference(got: np.ndarray, want: np.ndarray, what: str, tolerance: float) -> str:
+    """What is wrong with numbers that no listed mistake explains."""
+    if not np.isfinite(got).all():
+        return f"{what} holds values that are not finite (nan or inf). Is something divided by zero?"
+    if got.ndim == 2 and _same(got.T, want, tolerance):
+        return f"{what} is transposed: rows and columns have changed places."
+    if got.shape != want.shape:
+        return f"{what} has shape {list(got.shape)}; it should be {list(want.shape)}."
+    if want.size == 1:  # the right number would be the solution
+        return f"{what} is {got.item():.4g}, which is too {'large' if got.item() > want.item() else 'small'}."
+    factor = (got * want).sum() / (want * want).sum() if np.count_nonzero(want) > 1 else 0.0
+    if factor and _same(got, factor * want, tolerance):
+        if abs(factor + 1) <= tolerance:
+            return f"{what} has the wrong sign, and is right otherwise."
+        return f"{what} is {factor:.4g} times what it should be, everywhere. Where does this factor come from?"
+    wrong = np.abs(got - want) > tolerance * (np.abs(want).max(initial=0) or 1.0)
+    first = tuple(int(i) for i in np.argwhere(wrong)[0])
+    differ = f"{wrong.sum()} of {wrong.size} entries differ"
+    return f"{what} is {got[first]:.4g} at {list(first)}, and should be {want[first]:.4g} ({differ})."
