@@ -100,9 +100,10 @@ def read_learning_curves(history: pd.DataFrame, baselines: pd.DataFrame) -> str:
     sentence += f" and the best possible is {beside['best possible']:.3f}" if "best possible" in beside else ""
     if not len(gain):
         return sentence + "."
+    better, best, least = int((gain > 0).sum()), gain.idxmax(), gain.idxmin()
     return sentence + (
-        f"; on their own patients {int((gain > 0).sum())} of {len(gain)} hospitals do better than alone, "
-        f"{gain.idxmax()} gains most ({gain.max():+.3f}) and {gain.idxmin()} least ({gain.min():+.3f})."
+        f"; compared with its own model, on its own patients, {best} changes by {gain[best]:+.3f} and {least} by "
+        f"{gain[least]:+.3f} ({better} of the {len(gain)} hospitals with both outcomes are better off together)."
     )
 
 

@@ -63,14 +63,17 @@ widgets.lab(
 # precomputed. Try this:
 #
 # - Drag **Patients kept** to 5%. Who suffers more, those alone or those together?
-# - Drag **Rounds** to 1. Can you spot a hospital that is better off alone?
-# - Change the **data**: breast_cancer, diabetes and heart_disease are real patients, fewer of them. Watch the bars
-#   grow long. A bar is one standard deviation over five training seeds; with few patients even that is too
-#   optimistic, as lesson 03 shows.
+# - Drag **Rounds** to 1, then to 30. In a round, the server sends its model to the hospitals, each improves it a little
+#   on its own patients, and the server averages what comes back.
+# - Change the **data**: the other three are real patients. In *breast_cancer* everybody is near 1 and there is little
+#   left to gain. In *diabetes*, with few patients, the bars grow long. A bar is one standard deviation over five *seeds*
+#   (five trainings that differ in their random start); with few patients even that is too optimistic, as lesson 03
+#   shows.
 #
 # AUC is the chance that a patient who fell ill was given a higher risk than one who did not: 0.5 is a coin, 1 is
 # perfect. The model is one small neural network, the data set *hospital_network* is five simulated hospitals with
-# about 12,000 patients whose true risk is known.
+# about 12,000 patients whose true risk is known. *Together* may come out a little above *pooled*: both were stopped
+# after the same number of steps, and differences this small are noise. Pooled is a yardstick, not a ceiling.
 #
 # <div class="alert alert-info"><b>Your turn ★</b> How much of what pooling would bring does training together bring?
 # Write <code>gap_closed</code>: 0 if together is no better than alone, 1 if it is as good as pooled.</div>
@@ -117,7 +120,7 @@ plots.show(
 # | 06 Membership inference | was this patient in the training data? | in preparation |
 # | 07 Homomorphic encryption | can a server compute on locked boxes? | in preparation |
 #
-# ## Who could look where?
+# ## Who could look where? (the *threat model*)
 #
 # "Private" means nothing until you say *from whom*. So let us look at what really travels when five hospitals train
 # together. A run keeps a transcript of every message:
@@ -135,19 +138,25 @@ run.transcript.groupby(["sender", "receiver", "what"], sort=False)["bytes"].agg(
 # | --- | --- | --- | --- | --- | --- |
 # | a doctor in the hospital | own hospital's | own hospital's | yes | yes | (trusted with them) |
 # | another hospital | no | no | **yes, every round** | yes | 04, 06 |
-# | the server | no | **yes, every round** | yes, every round | yes | 05, 07, 04 |
+# | the server | no, but means and sums of columns | **yes, every round** | yes, every round | yes | 05, 07, 04 |
 # | somebody on the wire | no | **yes, if not encrypted** | yes, if not encrypted | no | ordinary encryption (TLS) |
 # | a user of the finished model | no | no | the last one | **yes** | 04, 06 |
 # | a reader of a released table | **yes, if it is released** | no | no | no | 01, 02, 04 |
+#
+# We assume here that everybody follows the protocol and only looks (*honest but curious*), and that nobody conspires.
+# A server that alters the model it sends out reads more (Boenisch et al., arXiv:2112.02918), and of two hospitals each
+# gets the other's update by subtraction.
 #
 # Bold marks the surprising view. In lesson 03 you will sit in the server's seat and read a patient, age and blood
 # pressure and all, out of an update. Each answer protects against some seats and not against others:
 #
 # <div class="alert alert-info"><b>Your turn ★</b> Secure aggregation (lesson 05) lets the server see only the
-# <i>sum</i> of the updates. After that, what does the <b>server</b> still see in a round? Keep the right ones.</div>
+# <i>sum</i> of the updates. With all five hospitals taking part, what does the <b>server</b> still see in a round? Keep
+# the right ones.</div>
 
 # %%
-server_still_sees = ...  # some of {"patients' rows", "single updates", "sum of updates", "global model"}
+# Some of {"patients' rows", "single updates", "sum of updates", "global model"}
+server_still_sees = ...
 
 checks.server_still_sees(server_still_sees)
 
@@ -172,7 +181,7 @@ ledger.groupby(["what", "viewer", "guarantee"], sort=False).size().rename("entri
 # ## Break it: no names, no problem?
 #
 # The oldest promise of all is "we removed the names". Here is the raw extract without names, numbers and phones. How
-# many patients are the only one with their birth date, sex and postcode?
+# many records are the only one with their birth date, sex and postcode?
 
 # %%
 raw = data.drop_duplicate_records(data.load_raw("hospital_network"))
@@ -276,7 +285,8 @@ print("They agree to .002:", abs(ours - theirs) < 0.002)
 # %% [markdown]
 # ## Recap
 #
-# 1. Small hospitals gain most from training together; how much, you measure against *alone* and *pooled*.
+# 1. Training together can help most where rows are few; how much, you measure hospital by hospital against *alone* and
+#    *pooled*.
 # 2. Federated means that rows stay and updates travel. It does not, by itself, mean private.
 # 3. A privacy claim needs a *from whom*: other hospitals, the server, the wire, users, readers of a released table.
 # 4. Removing names does not make a table anonymous.
@@ -290,8 +300,8 @@ print("They agree to .002:", abs(ours - theirs) < 0.002)
 # <details><summary>2. Who sees single updates if nothing is done about it?</summary>The server, in every round, and
 # whoever can read the wire.</details>
 #
-# <details><summary>3. Why is "pooled" drawn at all, if nobody may pool?</summary>It says what could be gained at
-# most by sharing rows, so that we can say how much of it training together brings.</details>
+# <details><summary>3. Why is "pooled" drawn at all, if nobody may pool?</summary>It says what sharing rows would
+# have brought, so that we can say how much of it training together brings.</details>
 #
 # <details><summary>4. Does encrypting the wire (TLS) protect patients from the server?</summary>No: the server is
 # where the wire ends.</details>
@@ -302,7 +312,7 @@ print("They agree to .002:", abs(ours - theirs) < 0.002)
 # ## Further reading
 #
 # - McMahan et al. 2017, *Communication-Efficient Learning of Deep Networks from Decentralized Data*, arXiv:1602.05629.
-# - Kairouz et al. 2021, *Advances and Open Problems in Federated Learning*, arXiv:1912.04977 (section 4: threat models).
+# - Kairouz et al. 2021, *Advances and Open Problems in Federated Learning*, arXiv:1912.04977.
 # - Rieke et al. 2020, *The future of digital health with federated learning*, doi:10.1038/s41746-020-00323-1.
 # - Sweeney 2002, *k-anonymity: a model for protecting privacy*, doi:10.1142/S0218488502001648.
 # - The five documents: [Taj] *Generative AI and Federated Learning for Privacy Preservance in Healthcare*;

@@ -29,12 +29,13 @@ print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {P
 # %% [markdown]
 # ## What a small hospital is missing
 #
-# Harbour is the smallest hospital of the network. It trains a risk model on its own patients, does everything
-# right, and still its model is the weakest. Here is every hospital's model on its own test patients, beside one
-# model trained on everybody's rows in one place (which nobody is allowed to do), and beside the best that any
-# model could do: these patients are simulated, so their true risk is known.
+# Harbour is the smallest hospital of the network. It trains a risk model on its own patients and does everything
+# right. How much better could it be? Here is every hospital's model on its own test patients, beside one model
+# trained on everybody's rows in one place (which nobody is allowed to do), and beside the best that any model could
+# do: these patients are simulated, so their true risk is known.
 
 # %%
+import numpy as np
 import pandas
 import torch
 
@@ -46,27 +47,30 @@ baselines = federated.baselines(splits, **work)
 plots.show(
     plots.by_hospital(baselines, ["local-only", "pooled", "best possible"]),
     alt="One line a hospital, three marks each: AUC of its own model, of a model on pooled rows, and "
-    "the best possible. Local-only lies left of pooled in every line; Harbour's bars are the longest.",
+    "the best possible. Local-only lies left of pooled in every line, furthest in Harbour's.",
 )
 
 # %% [markdown]
-# The first two marks of a line are what a hospital can do alone, and what it could do with patients that it may not
-# see. **Can it have the second without the rows?** The bars are wide because every split has other test patients;
-# further down we take differences split by split, and they become narrow.
+# Harbour's marks lie lowest, partly because its patients are harder to tell apart: even the best possible is low
+# there. So look at *distances*. The first two marks of a line are what a hospital can do alone, and what it could do
+# with patients that it may not see; Harbour's are the furthest apart. **Can it have the second without the rows?**
+# (The bars are wide because every split has other test patients. Further down we take differences split by split.)
 #
 # ## One step: everybody's gradient without anybody's rows
 #
 # Plain words first. To improve a model, each patient says in which direction the parameters should move; a
-# *gradient* is the average of these wishes. An average over everybody is an average of the hospitals' averages,
-# if big hospitals count more. So nobody needs to pool rows to take one step: it is enough to pool wishes.
+# *gradient*, with its sign turned, is the average of these wishes. An average over everybody is an average of the
+# hospitals' averages, if each hospital counts in proportion to its patients. So nobody needs to pool rows to take one
+# step: it is enough to pool wishes.
 #
 # [Poojari 2026] writes the step as its equation (2):
 #
 # $$\theta^{t+1} = \theta^t - \eta \, \nabla L(\theta^t, X_i, y_i) \qquad\text{(2)}$$
 #
-# with $i$ for one institution. The equation says what hospital $i$ does. It does not say how five results become
-# one model, and that is where everything interesting happens. Let us build it for the smallest model there is,
-# logistic regression.
+# with $i$ for one institution: it says what hospital $i$ does. How do five results become one model? Its equation (4)
+# adds them up, $\hat\theta_{agg} = \sum_i \theta_i$, so that five equal models would become one five times too large;
+# its listing takes the plain mean. We shall weigh. Let us build it for the smallest model there is, logistic
+# regression.
 
 # %%
 federation = splits[0]
@@ -94,13 +98,14 @@ difference = (averaged - gradient(theta, *everyone)).abs().max()
 print(f"hospitals: {rows.tolist()} rows; largest difference of any parameter: {difference:.0e}")
 
 # %% [markdown]
-# Read the last number: apart from rounding there is no difference. **One federated step is one pooled step.** If
-# the hospitals talked after every step, federated learning would be pooled learning with a longer cable.
+# Read the last number: apart from rounding there is no difference. **One federated step is one pooled step**, as long
+# as everybody takes part. If the hospitals talked after every step, federated learning would be pooled learning with
+# a longer cable.
 #
 # ## Many steps between two messages
 #
 # Cables are slow, and hospitals' networks slower. So let each hospital take several steps by itself, and average
-# the *models* afterwards. That is federated averaging, FedAvg (McMahan et al. 2017, arXiv:1602.05629, Algorithm 1):
+# the *models* afterwards. That is federated averaging, FedAvg (McMahan et al. 2017, arXiv:1602.05629):
 #
 # $$\theta^{t+1} = \sum_{i=1}^{N} \frac{n_i}{n}\, \theta_i^{t}, \qquad
 # \theta_i^{t} = \text{several steps of (2) from } \theta^t \text{ on hospital } i\text{'s rows}$$
@@ -118,9 +123,12 @@ def one_round(theta, hospitals, steps, lr):
 
 
 # %% [markdown]
-# That is all of it: the server sends $\theta$, each hospital walks a little on its own, the server averages. The
-# package has the same thing with batches, optimisers and several seeds. Is it the same? We let both start from
-# the same weights, take five full steps a round, twenty rounds long.
+# That is all of it: the server sends $\theta$, each hospital walks a little on its own, the server averages. In
+# practice hospitals send the *update*, $\theta_i - \theta$: the weights add up to one, so adding the average update to
+# $\theta$ gives the average model.
+#
+# The package has the same thing with batches, optimisers and several seeds. Is it the same? We let both start from
+# the same weights and take five full steps a round, twenty rounds long.
 
 # %%
 run = federated.train(
@@ -133,11 +141,9 @@ for _ in range(20):
 print(f"by hand against the package: {(theta[:, 0] - run.params.flat()[0]).abs().max():.0e}")
 
 # %% [markdown]
-# Our twenty lines and the package agree to rounding. From here on we let the package do the walking, with a
-# hidden layer and mini-batches, and keep the code above in mind.
-#
-# What did we pay for talking less? Below, the same hundred local steps in four rhythms: a message after every
-# step, after 5, after 20, and one single message at the end.
+# From here on we let the package do the walking, with a hidden layer and mini-batches, and keep the code above in
+# mind. What do we pay for talking less? Below, the same hundred local steps in four rhythms: a message after every
+# step, after 5, after 20, and one single message at the end (± is the standard deviation over five splits).
 
 # %%
 for steps in (1, 5, 20, 100):
@@ -145,12 +151,13 @@ for steps in (1, 5, 20, 100):
     auc = rhythm.history.query("hospital == 'all' and round == round.max()")["auc"]
     sent = rhythm.history.query("hospital == 'all' and seed == 0")["bytes"].sum() / 1e3
     score = f"AUC {auc.mean():.3f} ± {auc.std():.3f}"
-    print(f"{100 // steps:3} rounds of {steps:3} steps: {score}, {sent:6.0f} kB")
+    print(f"rounds: {100 // steps:3}   steps in each: {steps:3}   {score}   {sent:6.0f} kB")
 
 # %% [markdown]
-# Read it from top to bottom: a hundredth of the messages, a hundredth of the bytes, and hardly any AUC lost. It is
-# not a law. These five hospitals disagree only mildly about what a high risk looks like, so that their walks do not
-# lead far apart. In the live lab you will make them disagree, and the last line will fall.
+# Read it from top to bottom: a hundredth of the messages, a hundredth of the bytes, and hardly any AUC lost. (A hundred
+# steps are few; we compare rhythms here, not the best models.) It is not a law. These five hospitals disagree only
+# mildly about what a high risk looks like, so their walks do not lead far apart. In the live lab you will make them
+# disagree, and the last line will fall. People call it *client drift*.
 #
 # ## Who counts how much?
 #
@@ -199,9 +206,10 @@ for name in ("Northgate", "Harbour", "all"):
 # Five hospitals as they are, or dealt out anew with a skew: the smaller the number, the more some hospitals get
 # nearly all ill patients and others nearly none (a Dirichlet draw for each class). Things to try:
 #
-# 1. Skew 0.1 with 5 rounds of 20 steps, then 100 steps: when does walking alone lead astray?
+# 1. Skew 0.1, always a hundred steps in all: 20 rounds of 5 steps, 5 rounds of 20, 1 round of 100. When does walking
+#    alone lead astray?
 # 2. Only 20% taking part: one hospital a round. What happens to the curve, and why does it shake more with skew?
-# 3. Look at *local-only* under skew. Why does a hospital's own model look brilliant there? (Answer below.)
+# 3. Choose skew 0.1 and compare the *local-only* line on the left with *pooled*. Why is it so high? (Answer below.)
 #
 # To use your own table, put it into `own` first.
 
@@ -250,7 +258,7 @@ widgets.lab(
 )
 
 # %% [markdown]
-# <details><summary>Why local-only looks brilliant under skew</summary>
+# <details><summary>Why local-only is so high under skew</summary>
 #
 # If nearly all patients of one hospital are ill, "my patients are ill" is an excellent prediction, and it needs no
 # patient at all: the *name of the hospital* has become the best risk factor. The AUC over all patients rewards each
@@ -279,13 +287,13 @@ plots.show(
 )
 
 # %%
-by = gain.groupby("hospital")["gain"]
+by = gain.query("hospital != 'all'").groupby("hospital")["gain"]
 for name, mean in by.mean().sort_values(ascending=False).items():
     print(f"{name:12} {mean:+.3f} AUC, better in {(by.get_group(name) > 0).sum()} of {len(many)} splits")
 
 # %% [markdown]
-# Harbour, the smallest, gains most, and not in every split. That answers the question from the beginning, with its
-# honest error bar. Now the other side. We deal the patients out with a skew of 0.5, the same draw for all five splits,
+# Harbour gains most on average; the list says in how many splits. That answers the question from the beginning, with
+# its honest error bar. Size is not all: read the order of the others. Now the other side. We deal the patients out with a skew of 0.5, the same draw for all five splits,
 # and ask for *accuracy*.
 
 # %%
@@ -296,24 +304,25 @@ everything = pandas.concat([federated.baselines(skewed, **work), joined.drop(col
 plots.show(
     plots.by_hospital(
         everything,
-        ["majority", "local-only", "federated"],
+        ["majority", "local-only", "pooled", "federated"],
         metric="accuracy",
         label="accuracy on own test patients",
     ),
-    alt="Accuracy by hospital under label skew. In Hospital 2 federated lies near zero, local-only "
-    "and majority near one; elsewhere the three lie close together.",
+    alt="Accuracy by hospital under label skew. In Hospital 2 federated and pooled lie near zero, "
+    "local-only and majority near one; elsewhere the four lie close together.",
 )
 
 # %% [markdown]
 # Look at Hospital 2, which got nearly only ill patients. Saying "ill" of everyone would be right nearly always; the
-# model that five hospitals trained together calls nearly all of them healthy. Nothing is broken: the global model
-# has to serve hospitals with few ill patients and hospitals with many, and does not know in which one it is. **Here
-# federation hurts, and the AUC over all patients would not have told you. The majority class does.**
+# model that five hospitals trained together calls nearly all of them healthy. It is not the averaging that hurts: a
+# model on the pooled rows does the same. *One model for all* has to serve hospitals with few ill patients and hospitals
+# with many, and does not know in which one it is. **The AUC over all patients would not have told you; the majority
+# class does.** Such a hospital can often mend it by refitting the intercept on its own patients.
 #
 # ## Break it: a patient inside an update
 #
-# "Only updates leave the hospital, never data." Let us look at an update as the server sees it. Harbour has one new
-# patient, takes one step, and sends what changed.
+# [7Med] says: "Only the trained model updates, not the raw data, are shared." That is true. Let us look at an update
+# as the server sees it. Harbour has one new patient, takes one step, and sends what changed.
 
 # %%
 harbour = federation.hospitals[-1]
@@ -338,7 +347,8 @@ print(f"largest error over all features: {(read - harbour.X_train[7]).abs().max(
 
 # %% [markdown]
 # The update *is* the patient, up to rounding, in clinical units: the server knows means and spreads because the
-# hospitals agreed on them. No encryption was broken; one division was enough (Phong et al. 2018,
+# hospitals agreed on them. The sentence holds, and the safety it suggests does not. No encryption was broken; one
+# division was enough (Phong et al. 2018,
 # doi:10.1109/TIFS.2017.2787987; Zhu et al. 2019, arXiv:1906.08935).
 #
 # <div class="alert alert-info"><b>Your turn ★★</b> Write the attack as a function: from the changes of the first
@@ -362,8 +372,8 @@ checks.read_patient(read_patient_solution)
 
 # %% [markdown]
 # **And a batch of eight?** Now each neuron mixes the patients for whom it fired. But with many neurons, some fired
-# for a single patient only, and they give that patient away whole. The server even knows which ones: the columns
-# of a real patient's categories (sex, smoker, ...) are exactly 0 or 1, those of a mixture are not.
+# for a single patient only, and they give that patient away whole. The server can guess which ones: the columns of a
+# real patient's categories (sex, smoker, ...) are exactly 0 or 1, those of a mixture usually are not.
 
 # %%
 binary = [j for j, name in enumerate(federation.feature_names) if name not in federation.agreed.means]
@@ -372,15 +382,17 @@ pool = federation.pooled()
 
 @fleet.one_thread()
 def read_batch(width, size, seed):
-    """How many of the `size` patients in one step's update the server reads whole."""
+    """Of one step on `size` patients: how many the server reads whole, its right guesses, all guesses."""
     net = fleet.init(1, (federation.n_features, width, 1), seed=seed)
     batch = slice(seed * size, (seed + 1) * size)
     X, y = pool.X_train[batch], pool.y_train[batch]
     step = fleet.gradients(net, X[None], y[None], torch.full((1, size), 1 / size), loss="binary")
     dW, db = step.weights[0][0], step.biases[0][0]
     seen = dW[db.abs() > 1e-9] / db[db.abs() > 1e-9].unsqueeze(1)
-    whole = (seen[:, binary] - seen[:, binary].round()).abs().amax(1) < 1e-3
-    return int((torch.cdist(X, seen[whole]) < 0.01).any(1).sum())
+    codes = seen[:, binary]
+    guess = (codes - codes.clamp(0, 1).round()).abs().amax(1) < 1e-3  # looks like a single patient
+    hit = torch.cdist(X, seen[guess]) < 0.01  # [patients, guesses]; only we can know this
+    return hit.any(1).sum().item(), hit.any(0).sum().item(), guess.sum().item()
 
 
 # %% [markdown]
@@ -388,28 +400,33 @@ def read_batch(width, size, seed):
 
 # %%
 batch_sizes = [1, 2, 4, 8, 16, 32, 64]
-read_by_width = {
-    f"{width} neurons": (
-        batch_sizes,
-        [[read_batch(width, size, seed) / size for seed in range(20)] for size in batch_sizes],
-    )
+attacks = {
+    width: [[read_batch(width, size, seed) for seed in range(20)] for size in batch_sizes]
     for width in (32, 128, 512)
 }
+shares = {
+    f"{width} neurons": (batch_sizes, np.array(every)[:, :, 0] / np.array(batch_sizes)[:, None])
+    for width, every in attacks.items()
+}
 plots.show(
-    plots.bands(read_by_width, xlabel="patients in the step", ylabel="share read whole", log_x=True),
+    plots.bands(shares, xlabel="patients in the step", ylabel="share read whole", log_x=True),
     alt="Share of the batch that the server reads whole, falling with its size, less so in wide networks.",
 )
 
 # %%
-for name, (_, shares) in read_by_width.items():
-    eight = 8 * sum(shares[3]) / len(shares[3])
-    print(f"{name:12} of a batch of eight the server reads {eight:.1f} patients")
+for width, every in attacks.items():
+    read, right, guesses = np.sum(every[3], axis=0)  # batches of eight
+    print(f"{width:3} neurons: {read / 20:.1f} of 8 patients read, {right / guesses:.0%} of guesses right")
 
 # %% [markdown]
-# Averaging hides patients only among enough others, and a wider network needs more of them. Several local steps make
-# the division inexact, not safe: stronger attacks solve for the batch (Geiping et al. 2020, arXiv:2003.14053, and
-# for tables TabLeak, arXiv:2210.01785). Two ideas answer this: hide single updates in a sum (lesson 05), and bound what any one
-# patient can change (lesson 04). **Federated averaging alone is a way to work together, not a privacy guarantee.**
+# Most guesses are right. Averaging hides patients only among enough others, and a wider network needs more of them. All this was one step from
+# untrained weights. In our own training (32 neurons, 20 steps of 64 patients) the division reads practically nobody,
+# but nothing *bounds* what could be read: a bigger network, a smaller batch or a better attack changes it (Geiping et
+# al. 2020, arXiv:2003.14053, solve for the batch; TabLeak, arXiv:2210.01785, does so for tables).
+#
+# Two ideas answer this: let the server see only a sum (lesson 05), and bound what any one patient can change *and hide
+# that much under noise* (lesson 04). The first alone does not protect what the sum itself tells. **Federated averaging
+# is a way to work together, not a privacy guarantee.**
 
 # %% [markdown] tags=["deep"]
 # ## ◆ What a clinic asks
@@ -471,30 +488,29 @@ checks.bytes_on_the_wire(bytes_on_the_wire_solution)
 # %% tags=["deep"]
 one = run.transcript.query("seed == 0")
 rows_as_bytes = 4 * sum(h.X_train.numel() for h in federation.hospitals)
-print(one.head(3).to_string(index=False))
 print(f"{run.params.n_parameters} parameters, {len(one)} messages, {one['bytes'].sum():,} bytes")
 print(f"all training rows at once would have been {rows_as_bytes:,} bytes")
 
 # %% [markdown] tags=["deep"]
-# For a small model on small tables, federated learning sends *more* bytes than the data have. It is not about
-# saving bandwidth. It is about which bytes.
+# About as many bytes as all the rows would have been, for one small model; with a wider network or more rounds, more.
+# Federated learning is not about saving bandwidth. It is about *which* bytes travel.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Paper check: does it federate?
 #
 # [Poojari 2026] prints a listing, its log, and Table 1, and reads them as learning: accuracy from 49% to 60% in five
 # rounds. Five clients hold 100 rows each, $x$ uniform on $[0, 1]$ and $y = [x > 0.5]$; the network has one hidden
-# layer of 64, Adam trains it for one epoch a round. Table 1 and the printed log of the same run do not agree:
-
-# %% tags=["deep"]
-log, table_1 = [0.49, 0.40, 0.37, 0.51, 0.63], [0.49, 0.50, 0.54, 0.55, 0.60]
-for number, (a, b) in enumerate(zip(log, table_1, strict=True), start=1):
-    print(f"round {number}: printed log {a:.2f}, Table 1 {b:.2f}")
-
-# %% [markdown] tags=["deep"]
-# Which one is it? With a fleet we need not guess: we repeat the experiment 200 times at once, a thousand clients in
-# all. Before you run it, look at what the listing does at the start of a client's turn. In its words,
-# `local_model = create_keras_model()`, and then training begins.
+# layer of 64, Adam trains it for one epoch a round. Table 1 and the printed log are of the same run (both begin at a
+# loss of .6980 and end at .6863), and do not agree:
+#
+# | accuracy after round | 1 | 2 | 3 | 4 | 5 |
+# | --- | --- | --- | --- | --- | --- |
+# | printed log | .49 | .40 | .37 | .51 | .63 |
+# | Table 1 | .49 | .50 | .54 | .55 | .60 |
+#
+# Which one is it? We need not guess: with many networks trained side by side (the package calls it a *fleet*) we repeat
+# the experiment 200 times at once, a thousand clients in all. Before you run it, look at what the listing does at the
+# start of a client's turn. In its words, `local_model = create_keras_model()`, and then training begins.
 #
 # <div class="alert alert-info"><b>Your turn ★★★</b> One line is missing there. Write what a client should start its
 # round from, given the <code>global_weights</code> that the server holds and the <code>fresh_weights</code> of a
@@ -516,8 +532,8 @@ checks.client_start(client_start_solution)
 
 # %% [markdown] tags=["deep"]
 # The listing never sends the global model to the clients. Each round averages five networks that started from
-# scratch, so round 5 knows no more than round 1. Here are both versions, as printed and with the missing line; the
-# weights start as Keras starts them (Glorot-uniform, biases at zero).
+# scratch, so round 5 knows no more than round 1. Here are both versions, as printed and with the missing line. The
+# weights start as Keras starts them: uniform within the root of 6 / (inputs + outputs), biases at zero.
 
 # %% tags=["deep"]
 repeats, clients = 200, 5
@@ -564,7 +580,7 @@ plots.show(
 for name, curve in (("as printed", printed), ("with the line", mended)):
     shown = {r: f"{curve[r - 1].mean():.2f} ± {curve[r - 1].std():.2f}" for r in (1, 5, 50)}
     print(f"{name:14}", ", ".join(f"round {r}: {value}" for r, value in shown.items()))
-luck = ((printed[4] - printed[0]) >= 0.11).mean()
+luck = ((printed[4] - printed[0]) > 0.105).mean()
 print(f"as printed, a rise of .11 or more from round 1 to 5 happens by luck in {luck:.0%} of runs")
 
 # %% [markdown] tags=["deep"]
@@ -574,8 +590,8 @@ print(f"as printed, a rise of .11 or more from round 1 to 5 happens by luck in {
 # on a client's own training rows; in this toy that flatters little, in a hospital it would flatter much.
 # Figure 12 (accuracy .60 to .80, loss .40 to .30) belongs to neither the log nor Table 1.
 #
-# Figures 14 and 15 rest on very few patients: 4 true positives and 4 true negatives, and an AUC of .80. How much can
-# eight patients say?
+# For Figure 14 the text names 4 true positives and 4 true negatives and does not count the errors; for Figure 15 an
+# AUC of .80, and no number of patients. If it were the same handful, how much could they say?
 
 # %% tags=["deep"]
 g = torch.Generator().manual_seed(0)
@@ -584,10 +600,11 @@ well, sick = torch.randn(10_000, 4, 1, generator=g), shift + torch.randn(10_000,
 observed = (sick > well).float().mean((1, 2))
 low, high = observed.quantile(torch.tensor([0.025, 0.975]))
 print(f"true AUC .80, seen on 4 + 4 patients: {low:.2f} to {high:.2f} in 95% of samples")
-print(f"8 of 8 right fits a true accuracy of {0.025 ** (1 / 8):.0%} and more (Clopper-Pearson)")
+print(f"even 8 right of 8 shows only a true accuracy of {0.025 ** (1 / 8):.0%} or more")
+print("(exact 95% interval, Clopper-Pearson)")
 
 # %% [markdown] tags=["deep"]
-# Nearly anything. A figure on eight patients is a drawing of a result, not a result.
+# Nearly anything. A figure without its number of patients cannot be judged.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Real hospitals
@@ -604,8 +621,8 @@ except OSError as reason:
     print(f"{reason} The section on real hospitals is skipped.")
 
 # %% [markdown] tags=["deep"]
-# The published row stands beside ours. "Pooled test" is the benchmark's way of putting all test patients on one
-# scale.
+# The published row (mean of five seeds, from the results folder of the benchmark's repository) stands beside ours.
+# "Pooled test" is the benchmark's way of putting all test patients on one scale.
 
 # %% tags=["deep"]
 def heart_row(lr, seeds=20):
@@ -628,10 +645,11 @@ if heart is not None:
     display(table.T)
 
 # %% [markdown] tags=["deep"]
-# Read it in three steps. Our row agrees with the published one within its spread. The published FedAvg was stopped
+# Read it in three steps. Our pooled-test figure agrees with the published one within its spread; single hospitals (16
+# test patients in Switzerland) differ by more. The published FedAvg was stopped
 # early: a larger learning rate, nothing else, closes most of the gap to pooled training (.795 ± .002 in the same
-# benchmark), so "federation costs five points" is not what this table shows. And no row beats the majority class in
-# Switzerland or at the VA: most of their patients are ill, and a model that says so of everyone is hard to beat in
+# benchmark), so "federation costs five points" is not what this table shows. And no federated row beats the majority
+# class in Switzerland or at the VA: most of their patients are ill, and a model that says so of everyone is hard to beat in
 # *accuracy*.
 #
 # All of this is one split of 740 patients. How much would another split change?
@@ -654,12 +672,12 @@ if heart is not None:
 # ## ◆ In the real world
 #
 # Hospitals run in different processes, on different continents. [Flower](https://flower.ai) is a framework that
-# carries the messages. It asks each hospital for an object that knows how to train; ours is ten lines, and the round
-# in it is the package's own:
+# carries the messages. It asks each hospital for an object that knows how to train. Here is one of that shape; the
+# work in it is the package's own `local_update`:
 
 # %% tags=["deep"]
 class HospitalClient:
-    """What Flower calls a NumPyClient."""
+    """Shaped like Flower's NumPyClient: parameters in, parameters and number of rows out."""
 
     def __init__(self, hospital, task, rng):
         self.hospital, self.task, self.rng = hospital, task, rng
@@ -670,12 +688,10 @@ class HospitalClient:
 
 
 # %% [markdown] tags=["deep"]
-# Here the messages are carried by a loop instead of a network. Same start, same shuffling: is it the same model as
-# `federated.train` makes in one fleet?
+# Here a loop carries the messages instead of a network (Flower's own engine runs, and agrees, in
+# `python course.py bench`). Same start, same shuffling: is it the same model as `federated.train` makes in one fleet?
 
 # %% tags=["deep"]
-import numpy as np
-
 config = dict(local_steps=20, batch_size=64, lr=0.2)
 flock = [
     HospitalClient(h, federation.task, np.random.default_rng((0, 0, 2 + k)))  # the package's own numbering
@@ -702,8 +718,8 @@ print(f"separate clients against one fleet: {(apart - together.params.flat()).ab
 #
 # ## Quiz
 #
-# <details><summary>1. When is FedAvg exactly pooled training?</summary>With one full-batch step a round and weights
-# by rows. Then the averaged change is the pooled gradient step.</details>
+# <details><summary>1. When is FedAvg exactly pooled training?</summary>With one full-batch step a round, weights by
+# rows, and everybody taking part. Then the averaged change is the pooled gradient step.</details>
 #
 # <details><summary>2. Why can five seeds on one split look more certain than they are?</summary>They share the test
 # patients. Their spread is the luck of training, not the luck of who was tested.</details>
@@ -714,8 +730,8 @@ print(f"separate clients against one fleet: {(apart - together.params.flat()).ab
 # <details><summary>4. Why does dW / db give a patient away?</summary>Both are the same number times something: the
 # patient for the weights, 1 for the bias. The number cancels.</details>
 #
-# <details><summary>5. A hospital loses accuracy by joining. Is something broken?</summary>Not necessarily: if it differs
-# from the others, a model for all can be worse for it than a model of its own, or even than the majority class.
+# <details><summary>5. A hospital loses accuracy by joining. Is the averaging to blame?</summary>Look at the pooled model
+# first: if it fails there too, it is *one model for all* that does not fit a hospital so different from the others.
 # </details>
 #
 # ## Further reading
@@ -725,4 +741,5 @@ print(f"separate clients against one fleet: {(apart - together.params.flat()).ab
 # - Ogier du Terrail et al. 2022, *FLamby*, arXiv:2210.04620.
 # - Zhu et al. 2019, *Deep Leakage from Gradients*, arXiv:1906.08935; Geiping et al. 2020, *Inverting Gradients*,
 #   arXiv:2003.14053; Vero et al. 2023, *TabLeak*, arXiv:2210.01785.
+# - [7Med], *Innovative Approach to Safeguarding Patient Data While Training AI Models in Healthcare*.
 # - Poojari 2026, *Privacy-Preserving Generative AI in Healthcare Systems Using Federated Learning Approaches*.
