@@ -45,11 +45,14 @@ def metrics(
         undefined = np.full((shape[0], shape[1] + 1), np.nan)
         return {"loss": mean(loss), "accuracy": undefined, "auc": undefined}
     whole = cell // shape[1]
+    right = (scores.argmax(1) == truth) + np.where(np.isnan(scores).any(1), np.nan, 0)  # diverged: undefined
+    if task == "binary":
+        scores[:, 1] = out[:, 0].numpy()  # probabilities near 1 are equal in 32 bits, logits are not
     areas = []
     for c in range(1 if task == "binary" else 0, scores.shape[1]):
         by_cell = rank_auc(scores[:, c], truth == c, cell, counts.size).reshape(shape)
         areas.append(np.column_stack([by_cell, rank_auc(scores[:, c], truth == c, whole, shape[0])]))
-    return {"loss": mean(loss), "accuracy": mean(scores.argmax(1) == truth), "auc": np.mean(areas, axis=0)}
+    return {"loss": mean(loss), "accuracy": mean(right), "auc": np.mean(areas, axis=0) + 0 * mean(right)}
 
 
 def rank_auc(score: np.ndarray, positive: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
@@ -74,9 +77,7 @@ def rank_auc(score: np.ndarray, positive: np.ndarray, group: np.ndarray, n_group
     midrank = ((first + 1 + last) / 2)[np.cumsum(change) - 1]
     n = np.bincount(group, minlength=n_groups)
     hits = np.bincount(group, positive, n_groups)
-    above = (
-        np.bincount(group, positive * midrank, n_groups) - hits * (np.cumsum(n) - n) - hits * (hits + 1) / 2
-    )
+    above = np.bincount(group, positive * midrank, n_groups) - hits * (np.cumsum(n) - n) - hits * (hits + 1) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
         return above / (hits * (n - hits))
 

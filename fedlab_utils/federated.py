@@ -17,12 +17,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fedlab_utils import evaluation, fleet
+from fedlab_utils.arguments import number, one_of, whole, widths
 from fedlab_utils.data import Federation, Hospital
 from fedlab_utils.evaluation import METRICS, as_frame
 from fedlab_utils.privacy import Ledger
 from fedlab_utils.runs import FederatedRun
+from fedlab_utils.sampling import generator
 
 _BYTES = 4  # a parameter travels as a 32-bit float
+_HOSPITAL, _LOTTERY, _AGGREGATOR = 2, 3, 4  # streams of random numbers; 0 and 1 are those of `fleet`
 _PER_RUN = ("local_epochs", "local_steps", "lr", "proximal", "participation")  # may differ within one fleet
 
 
@@ -77,22 +80,25 @@ def train(
         still there, and a message is a tuple of sender, receiver (their positions, or "server"), what it is,
         bytes and values.
     seeds, seed
-        How many runs, and where their random numbers start. Run s of hospital h depends on
-        ``(seed, s, h)`` alone.
+        How many runs, and where their random numbers start. What hospital h does in run s depends on
+        ``(seed, s, h)`` alone; see `hospital_rng`.
     record
         Keep the arrays that travel (of the first seed) in the transcript, not only their sizes.
     on_round
-        Called after each round with the run so far; return True to stop.
+        Called after each round with the run so far; returns True to stop.
 
     Raises
     ------
     ValueError
         If an argument does not fit, before anything is trained.
     """
-    shared = dict(rounds=rounds, batch_size=batch_size, optimiser=optimiser, hidden=hidden, strategy=strategy)
-    shared |= dict(privacy=privacy, aggregator=aggregator, seed=seed, record=record, on_round=on_round)
-    values = (local_epochs, local_steps, lr, proximal, participation)
-    return _train(_replicates(federation, seeds), [dict(zip(_PER_RUN, values, strict=True))], **shared)[0]
+    given = dict(rounds=rounds, local_epochs=local_epochs, local_steps=local_steps, batch_size=batch_size)
+    given |= dict(lr=lr, optimiser=optimiser, hidden=hidden, strategy=strategy, proximal=proximal)
+    given |= dict(participation=participation, privacy=privacy, aggregator=aggregator, seed=seed, record=record)
+    federations = _replicates(federation, seeds)
+    setting = _checked(federations, given)
+    shared = {name: value for name, value in setting.items() if name not in _PER_RUN}
+    return _train(federations, [setting], on_round=on_round, **shared)[0]
 
 
 def compare(
@@ -121,18 +127,13 @@ def compare(
         `FederatedRun.history` with `setting` as first column.
     """
     if not settings:
-        raise ValueError(
-            "settings must name at least one setting, such as {'one epoch': {'local_epochs': 1}}."
-        )
-    whole = {name: _DEFAULTS | common | setting for name, setting in settings.items()}
-    if unknown := {key for setting in whole.values() for key in setting} - _DEFAULTS.keys():
-        raise ValueError(f"compare can vary the arguments of train, and {sorted(unknown)} are none of them.")
+        raise ValueError("settings must name at least one setting, such as {'one epoch': {'local_epochs': 1}}.")
+    federations = _replicates(federation, seeds)
+    full = {name: _checked(federations, _DEFAULTS | common | setting) for name, setting in settings.items()}
     tables = {}
-    for names in _alike(whole):
-        shared = {k: v for k, v in whole[names[0]].items() if k not in _PER_RUN}
-        runs = _train(
-            _replicates(federation, seeds), [whole[name] for name in names], on_round=None, **shared
-        )
+    for names in _alike(full):
+        shared = {k: v for k, v in full[names[0]].items() if k not in _PER_RUN}
+        runs = _train(federations, [full[name] for name in names], on_round=None, **shared)
         tables |= {name: run.history for name, run in zip(names, runs, strict=True)}
     table = pd.concat([tables[name].assign(setting=name) for name in settings], ignore_index=True)
     return table[["setting", *table.columns.drop("setting")]]
@@ -164,6 +165,7 @@ def baselines(
     hidden: Sequence[int] = (64,),
     seeds: int = 5,
     seed: int = 0,
+    **common,
 ) -> pd.DataFrame:
     """What a federated model has to be compared with, on the same test rows.
 
@@ -173,7 +175,8 @@ def baselines(
     - ``"best possible"``: the true risk, where the data are simulated and it is known.
 
     Local and pooled models do the work of a federated run: ``rounds * local_epochs`` passes over their rows,
-    or ``rounds * local_steps`` batches.
+    or ``rounds * local_steps`` batches. Other arguments of `train` are accepted, since settings are often shared,
+    and do not matter here: nobody sends anything to anybody.
 
     Returns
     -------
@@ -181,7 +184,9 @@ def baselines(
         baseline, hospital ("all": every test patient), seed, loss, accuracy, auc.
     """
     federations = _replicates(federation, seeds)
-    _check(federations, rounds=rounds, hidden=hidden, batch_size=batch_size)
+    own = dict(rounds=rounds, local_epochs=local_epochs, local_steps=local_steps, batch_size=batch_size)
+    setting = _checked(federations, {**_DEFAULTS, **common, **own, "lr": lr, "hidden": hidden, "seed": seed})
+    rounds, batch_size, hidden = setting["rounds"], setting["batch_size"], setting["hidden"]
     task, hospitals = federations[0].task, [f.hospitals for f in federations]
     names, n_runs = [h.name for h in hospitals[0]], len(hospitals)
     work = dict(batch_size=batch_size, lr=lr, optimiser=optimiser, loss=task)
@@ -189,7 +194,7 @@ def baselines(
     starts = _starts(federations, hidden, seed)
 
     X, y, rows = _training_rows(hospitals)
-    rngs = [np.random.default_rng((seed, s, 2 + h)) for s in range(n_runs) for h in range(len(names))]
+    rngs = [hospital_rng(seed, s, h) for s in range(n_runs) for h in range(len(names))]
     local = starts[torch.arange(n_runs).repeat_interleave(len(names))]
     local = fleet.fit(local, X, y, [r for one in rows for r in one], seed=rngs, **work)
     pools = {id(f): f.pooled() for f in federations}
@@ -200,8 +205,7 @@ def baselines(
     n_classes = len(federations[0].classes)
     outputs = {
         "majority": [
-            torch.cat([_prior(h, task, n_classes).expand(len(h.y_test), -1) for h in one])
-            for one in hospitals
+            torch.cat([_prior(h, task, n_classes).expand(len(h.y_test), -1) for h in one]) for one in hospitals
         ],
         "local-only": [
             torch.cat([fleet.forward(local[[s * len(names) + k]], h.X_test)[0] for k, h in enumerate(one)])
@@ -210,9 +214,7 @@ def baselines(
         "pooled": [fleet.forward(pooled[[s]], pool.X_test)[0] for s, pool in enumerate(pools)],
     }
     if task == "binary" and all(h.true_risk is not None for one in hospitals for h in one):
-        outputs["best possible"] = [
-            torch.cat([h.true_risk for h in one]).logit(eps=1e-6) for one in hospitals
-        ]
+        outputs["best possible"] = [torch.cat([h.true_risk for h in one]).logit(eps=1e-6) for one in hospitals]
     _, labels, counts = zip(*_test_rows(federations), strict=True)
     tables = []
     for name, out in outputs.items():
@@ -263,16 +265,13 @@ def _train(
     optimiser: fleet.Optimiser,
     hidden: Sequence[int],
     strategy: str,
-    privacy,
     aggregator,
     seed: int,
     record: bool,
     on_round: Callable[[FederatedRun], bool | None] | None,
+    **_,
 ) -> list[FederatedRun]:
     """A `FederatedRun` for each setting, all in one fleet: run r has setting r // S and seed r % S."""
-    _check(federations, settings, rounds=rounds, hidden=hidden, strategy=strategy, batch_size=batch_size)
-    if privacy is not None:
-        raise ValueError("privacy is reserved for the lesson on differential privacy; leave it at None.")
     n_seeds, names, task = len(federations), [h.name for h in federations[0].hospitals], federations[0].task
     seed_of = np.tile(np.arange(n_seeds), len(settings))
     X, y, rows = _training_rows([f.hospitals for f in federations])
@@ -283,26 +282,25 @@ def _train(
     steps = np.where(np.isnan(steps), epochs, steps).astype(int)
     drawn = np.maximum(1, np.rint(value["participation"] * len(names))).astype(int)
 
-    lottery = [np.random.default_rng((seed, s, 1)) for s in seed_of]
-    rngs = [[np.random.default_rng((seed, s, 2 + h)) for h in range(len(names))] for s in seed_of]
+    lottery = [generator(seed, s, _LOTTERY) for s in seed_of]
+    hiding = [generator(seed, s, _AGGREGATOR) for s in seed_of]
+    rngs = [[hospital_rng(seed, s, h) for h in range(len(names))] for s in seed_of]
     world = _starts(federations, hidden, seed)[torch.from_numpy(seed_of)]
     tests = _test_rows(federations)
     metrics, messages = [_evaluate(world, tests, task)], [[] for _ in seed_of]
-    ledger = _ledger(federations[0])
+    ledger = _ledger(federations)
 
     def so_far() -> list[FederatedRun]:
         pieces = [slice(m * n_seeds, (m + 1) * n_seeds) for m in range(len(settings))]
         cut = [tuple({k: v[p] for k, v in table.items()} for table in metrics) for p in pieces]
         logs = [tuple(tuple(log) for log in messages[p]) for p in pieces]
         return [
-            FederatedRun(world[p], task, tuple(names), *both, ledger)
+            FederatedRun(world[p].clone(), task, tuple(names), *both, ledger)
             for p, *both in zip(pieces, cut, logs, strict=True)
         ]
 
-    bar = tqdm(
-        range(1, rounds + 1), "Rounds", delay=2, leave=False, file=sys.stdout, disable=on_round is not None
-    )
-    for number in bar:
+    bar = tqdm(range(1, rounds + 1), "Rounds", delay=2, leave=False, file=sys.stdout, disable=on_round is not None)
+    for turn in bar:
         part = [np.sort(g.choice(len(names), m, replace=False)) for g, m in zip(lottery, drawn, strict=True)]
         run = np.repeat(np.arange(len(part)), drawn)
         hospital = np.concatenate(part)
@@ -330,7 +328,7 @@ def _train(
         for r, members in enumerate(part):
             mine, kept = run == r, record and seed_of[r] == 0
             at = [names[h] for h in members]
-            head = (number, int(seed_of[r]))
+            head = (turn, int(seed_of[r]))
             vector = before[r].numpy() if kept else None
             messages[r] += [(*head, "server", name, "global model", n_bytes, vector) for name in at]
             if aggregator is None:
@@ -338,15 +336,17 @@ def _train(
                 up = [(name, "server", "update", n_bytes, v) for name, v in zip(at, vectors, strict=True)]
             else:
                 alive = np.ones(len(at), dtype=bool)
-                total, up = aggregator.aggregate(change[mine].numpy(), now[mine], alive=alive, rng=lottery[r])
+                total, up = aggregator.aggregate(change[mine].numpy(), now[mine], alive=alive, rng=hiding[r])
+                if np.shape(total) != (change.shape[1],):
+                    raise ValueError(
+                        f"aggregator must return the mean as {change.shape[1]} numbers; its shape is {np.shape(total)}."
+                    )
                 mean[r] = torch.as_tensor(total)
-                up = [
-                    (_who(a, at), _who(b, at), what, size, v if kept else None) for a, b, what, size, v in up
-                ]
+                up = [(_who(a, at), _who(b, at), what, size, v if kept else None) for a, b, what, size, v in up]
             messages[r] += [(*head, *message) for message in up]
         world = world.like(before + mean)
         metrics.append(_evaluate(world, tests, task))
-        if on_round is not None and any([on_round(run) for run in so_far()]):
+        if on_round is not None and on_round(*so_far()) is True:
             break
     return so_far()
 
@@ -355,37 +355,48 @@ def _who(position, names: list[str]) -> str:
     return position if isinstance(position, str) else names[position]
 
 
-def _check(federations, settings=(), *, rounds, hidden, batch_size, strategy="fedavg") -> None:
+def _checked(federations: Sequence[Federation], setting: dict) -> dict:
+    """The arguments of `train`, each of them in order."""
+    if unknown := setting.keys() - _DEFAULTS.keys():
+        raise ValueError(f"{sorted(unknown)} are not arguments of train; those are {', '.join(_DEFAULTS)}.")
     first = federations[0]
-    for other in federations[1:]:
-        alike = (first.task, first.feature_names, [h.name for h in first.hospitals])
-        if (other.task, other.feature_names, [h.name for h in other.hospitals]) != alike:
-            raise ValueError("federation must be replicates of one table: same task, features and hospitals.")
-    if strategy not in ("fedavg", "uniform"):
-        raise ValueError(f"strategy must be 'fedavg' or 'uniform'; got {strategy!r}.")
-    if min(hidden, default=1) < 1:
-        raise ValueError(
-            f"hidden must hold widths of at least 1, such as (64,), or nothing; got {tuple(hidden)}."
-        )
-    counts = {"rounds": rounds, "batch_size": batch_size}
-    for setting in settings:
-        counts |= {k: setting[k] for k in ("local_epochs", "local_steps") if setting[k] is not None}
-        if not 0 < setting["participation"] <= 1:
-            raise ValueError(
-                f"participation must be a share above 0 and at most 1; got {setting['participation']}."
-            )
-        for name, value in counts.items():
-            if value != int(value) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1; got {value}.")
+    alike = (first.task, first.feature_names, [h.name for h in first.hospitals])
+    if any((f.task, f.feature_names, [h.name for h in f.hospitals]) != alike for f in federations):
+        raise ValueError("federation must be replicates of one table: same task, features and hospitals.")
+    one_of("strategy", setting["strategy"], ("fedavg", "uniform"))
+    if setting["privacy"] is not None:
+        raise ValueError("privacy is reserved for the lesson on differential privacy; leave it at None.")
+    share = number("participation", setting["participation"])
+    if not 0 < share <= 1:
+        raise ValueError(f"participation must be a share above 0 and at most 1; got {share}.")
+    steps = setting["local_steps"]
+    return setting | {
+        "rounds": whole("rounds", setting["rounds"]),
+        "batch_size": whole("batch_size", setting["batch_size"]),
+        "local_epochs": whole("local_epochs", setting["local_epochs"]),
+        "local_steps": None if steps is None else whole("local_steps", steps),
+        "hidden": widths(setting["hidden"]),
+        "lr": number("lr", setting["lr"]),
+        "proximal": number("proximal", setting["proximal"]),
+        "participation": share,
+        "seed": whole("seed", setting["seed"], least=0),
+    }
+
+
+def hospital_rng(seed: int, run: int, hospital: int) -> np.random.Generator:
+    """The random numbers with which a hospital shuffles in one run of `train`, from its first round on."""
+    return generator(seed, run, _HOSPITAL, hospital)
 
 
 def _replicates(federation: Federation | Sequence[Federation], seeds: int) -> list[Federation]:
     """One federation a run."""
     if isinstance(federation, Federation):
-        if seeds < 1:
-            raise ValueError(f"seeds must be at least 1; got {seeds}.")
-        return [federation] * seeds
-    if not isinstance(federation, list | tuple) or not all(isinstance(f, Federation) for f in federation):
+        return [federation] * whole("seeds", seeds)
+    if (
+        not isinstance(federation, list | tuple)
+        or not federation
+        or not all(isinstance(f, Federation) for f in federation)
+    ):
         raise ValueError("federation must be a Federation, or a list of them from data.replicates.")
     return list(federation)
 
@@ -440,17 +451,13 @@ def _prior(hospital: Hospital, task: str, n_classes: int) -> Tensor:
     return mean if task == "regression" else mean.logit(eps=1e-6)
 
 
-def _ledger(federation: Federation) -> Ledger:
-    """The federation's ledger with the releases of training added."""
-    names = ", ".join(h.name for h in federation.hospitals)
-    ledger = federation.ledger
-    for what, viewer in (
-        ("model updates of each round", "server"),
-        ("global models of each round", "hospitals"),
-        ("metrics on test rows", "everyone"),
-    ):
-        ledger = ledger.add(what=what, hospital=names, viewer=viewer, guarantee="not private", detail="")
-    return ledger
+def _ledger(federations: Sequence[Federation]) -> Ledger:
+    """The federations' ledgers, one after the other, with the releases of training added."""
+    ledger = Ledger(tuple(e for f in {id(f): f for f in federations}.values() for e in f.ledger.entries))
+    names, runs = ", ".join(h.name for h in federations[0].hospitals), f"{len(federations)} runs"
+    ledger = ledger.add("model updates of each round", hospital=names, viewer="server", detail=runs)
+    ledger = ledger.add("global models of each round", hospital=names, viewer="every hospital", detail=runs)
+    return ledger.add("metrics on test rows", hospital=names, viewer="outsider", detail=runs)
 
 
 _DEFAULTS = {

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedlab_utils.arguments import each, one_of, row_numbers, table, whole
 from fedlab_utils.losses import Loss, slopes
 from fedlab_utils.sampling import generators, poisson, shuffled
 
@@ -128,8 +129,9 @@ def init(n_models: int, sizes: Sequence[int], *, seed: int | Sequence[np.random.
     ValueError
         If `sizes` names fewer than two layers or a width below one.
     """
-    if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"sizes must name an input and an output width of at least 1; got {tuple(sizes)}.")
+    if not isinstance(sizes, Sequence) or len(sizes) < 2:
+        raise ValueError(f"sizes must name an input and an output width, such as (20, 64, 1); got {sizes!r}.")
+    sizes, n_models = [whole("sizes", width) for width in sizes], whole("n_models", n_models)
     rngs = _rngs(seed, n_models, stream=0)
     weights, biases = [], []
     for width_in, width_out in zip(sizes[:-1], sizes[1:], strict=True):
@@ -194,6 +196,9 @@ def gradients(
     Params
         Gradients in the shape of `params`. No gradient of a single row is ever stored.
     """
+    if y.shape != (*X.shape[:2], 1) or weight.shape != X.shape[:2]:
+        got = f"{tuple(X.shape)}, {tuple(y.shape)} and {tuple(weight.shape)}"
+        raise ValueError(f"X, y and weight must be [K, B, d], [K, B, 1] and [K, B]; got {got}.")
     *inputs, outputs = _signals(params, X)
     back = slopes(outputs, y, loss)
     if max_norm is None:
@@ -263,8 +268,9 @@ def fit(
         guarantee: the sampling has to be accounted for too.
     sampling
         ``"shuffle"``: every row once an epoch, a batch's gradients averaged over its rows. ``"poisson"``:
-        independent coin flips, the sum divided by the expected batch size (what the accounting of
-        differential privacy assumes); a step with an empty batch still happens, and still gets its noise.
+        independent coin flips, the sum divided by the expected batch size (what the accounting of differential
+        privacy assumes). An epoch is n / batch_size steps, rounded up at the end; a step with an empty batch
+        still happens, and still gets its noise.
     seed
         A number, or one generator for each model; generators go on where they were.
 
@@ -273,43 +279,49 @@ def fit(
     ValueError
         If an argument does not fit, in one sentence, before anything is trained.
     """
-    _one_of("optimiser", optimiser, ("sgd", "momentum", "adam"))
-    _one_of("loss", loss, ("binary", "multiclass", "regression"))
-    _one_of("sampling", sampling, ("shuffle", "poisson"))
+    one_of("optimiser", optimiser, ("sgd", "momentum", "adam"))
+    one_of("loss", loss, ("binary", "multiclass", "regression"))
+    one_of("sampling", sampling, ("shuffle", "poisson"))
     if (epochs is None) == (steps is None):
         raise ValueError(f"Give either epochs or steps, one of them; got epochs={epochs}, steps={steps}.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
-    rows, rngs = _row_numbers(rows, params.n_models, len(X)), _rngs(seed, params.n_models, stream=1)
-    numbers = {"lr": lr, "weight_decay": weight_decay, "proximal": proximal}
-    numbers |= {"noise_multiplier": noise_multiplier}
-    numbers |= {"epochs": epochs} if steps is None else {"steps": steps}
-    numbers |= {} if max_norm is None else {"max_norm": max_norm}
-    each = {name: _each(name, value, params.n_models) for name, value in numbers.items()}
-    if each["noise_multiplier"].any() and max_norm is None:
+    batch_size = whole("batch_size", batch_size)
+    n_models = params.n_models
+    X, y = table(X, y, params.sizes, loss, like=params.biases[0])
+    rows, rngs = row_numbers(rows, n_models, len(X)), _rngs(seed, n_models, stream=1)
+    settings = {"lr": lr, "weight_decay": weight_decay, "proximal": proximal, "noise_multiplier": noise_multiplier}
+    settings = {name: each(name, value, n_models) for name, value in settings.items()}
+    if max_norm is not None:
+        settings["max_norm"] = each("max_norm", max_norm, n_models, least=1e-12)
+    elif settings["noise_multiplier"].any():
         raise ValueError("noise_multiplier needs max_norm: the noise is scaled to the clip norm.")
 
-    epoch = np.array([-(-len(r) // batch_size) for r in rows])
-    total = (each["epochs"] * epoch if steps is None else each["steps"]).astype(int)
+    size = np.array([len(r) for r in rows])
+    if steps is None:
+        epochs = each("epochs", epochs, n_models, least=1, is_whole=True).astype(int)
+        expected = np.minimum(batch_size, size)
+        total = epochs * -(-size // expected) if sampling == "shuffle" else -(-epochs * size // expected)
+    else:
+        total = each("steps", steps, n_models, least=1, is_whole=True).astype(int)
     order = np.argsort(-total, kind="stable")  # longest first: those still training are a prefix
     draw = shuffled if sampling == "shuffle" else poisson
-    each = {name: torch.tensor(v).to(X) for name, v in each.items() if name == "lr" or v.any()}
-    trained = params.clone()
+    settings = {name: torch.tensor(v).to(X) for name, v in settings.items() if name == "lr" or v.any()}
+    if sampling == "poisson":
+        settings["expected"] = torch.from_numpy(np.minimum(batch_size, size)).to(X)
+    trained = params.map(lambda t: t.detach().clone())
     with torch.no_grad(), one_thread():
-        for first in range(0, len(order), _PIECE):
+        for first in range(0, n_models, _PIECE):
             models = order[first : first + _PIECE]
             mine = [rngs[k] for k in models]
             plan = draw([rows[k] for k in models], total[models], batch_size, mine)
             picked = torch.from_numpy(models).to(X.device)
             piece = trained[picked]
-            settings = {name: value[picked] for name, value in each.items()}
-            _train(piece, X, y, plan, settings, mine, optimiser, loss, None if sampling == "shuffle" else batch_size)
-            trained.map(lambda whole, part, at=picked: whole.index_copy_(0, at, part), piece)
+            _train(piece, X, y, plan, {name: v[picked] for name, v in settings.items()}, mine, optimiser, loss)
+            trained.map(lambda all_models, some, at=picked: all_models.index_copy_(0, at, some), piece)
     return trained
 
 
-def _train(trained, X, y, plan, settings, rngs, optimiser, loss, expected) -> None:
-    """Train models in place, batch by batch; divide by the rows of a batch, or by an expected number of them."""
+def _train(trained, X, y, plan, settings, rngs, optimiser, loss) -> None:
+    """Train models in place, batch by batch; divide by the rows of a batch, or by their expected number."""
     start = trained.clone() if "proximal" in settings else trained
     state = [trained.map(torch.zeros_like) for _ in range(_STATES[optimiser])]
     views = None
@@ -318,7 +330,7 @@ def _train(trained, X, y, plan, settings, rngs, optimiser, loss, expected) -> No
             views = [p[: len(index)] for p in (trained, start, *state)]
             now = {name: value[: len(index)] for name, value in settings.items()}
         picked, weight = index.flatten().to(X.device), weight.to(X)
-        count = weight.sum(1, keepdim=True) if expected is None else expected
+        count = now["expected"].unsqueeze(1) if "expected" in now else weight.sum(1, keepdim=True)
         gradient = gradients(
             views[0],
             X.index_select(0, picked).view(*index.shape, -1),
@@ -354,10 +366,12 @@ def _step(trained, start, *state, gradient, step, optimiser, lr, weight_decay=No
 
 
 def _add_noise(gradient: Params, spread: Tensor, rngs: Sequence[np.random.Generator]) -> Params:
-    """Independent Gaussian noise on every number, each model from its own generator."""
-    rngs, size = rngs[: gradient.n_models], gradient.n_parameters
-    draws = [rng.standard_normal(size, dtype=np.float32) for rng in rngs]
-    noise = torch.from_numpy(np.stack(draws)).to(spread) * spread
+    """Independent Gaussian noise on every number, each model from its own generator (untouched at no noise)."""
+    draws = np.zeros((gradient.n_models, gradient.n_parameters), dtype=np.float32)
+    for draw, rng, some in zip(draws, rngs, (spread[:, 0] > 0).tolist(), strict=False):
+        if some:
+            rng.standard_normal(out=draw, dtype=np.float32)
+    noise = torch.from_numpy(draws).to(spread) * spread
     return gradient.map(torch.add, gradient.like(noise))
 
 
@@ -373,39 +387,8 @@ def from_arrays(models: Sequence[Sequence[np.ndarray]]) -> Params:
 
 
 def _rngs(seed: int | Sequence[np.random.Generator], n: int, stream: int) -> list[np.random.Generator]:
-    if isinstance(seed, int | np.integer):
-        return generators(int(seed), n, stream)
-    if len(seed) != n:
+    if not isinstance(seed, Sequence) or isinstance(seed, str):
+        return generators(seed, n, stream)
+    if len(seed) != n or not all(isinstance(rng, np.random.Generator) for rng in seed):
         raise ValueError(f"seed must be a number or a generator for each of the {n} models; got {len(seed)}.")
     return list(seed)
-
-
-def _row_numbers(rows, n_models: int, n_rows: int) -> list[np.ndarray]:
-    rows = [np.asarray(r, dtype=np.int64) for r in rows]
-    if len(rows) != n_models or not all(len(r) for r in rows):
-        raise ValueError(
-            f"rows must hold a non-empty list of row numbers for each of the {n_models} models; "
-            f"got {len(rows)} lists, {sum(not len(r) for r in rows)} of them empty."
-        )
-    together = np.concatenate(rows)
-    low, high = together.min(), together.max()
-    if low < 0 or high >= n_rows:
-        raise ValueError(f"rows must be numbers from 0 to {n_rows - 1}, the rows of X; got {low} to {high}.")
-    return rows
-
-
-def _each(name: str, value, n_models: int) -> np.ndarray:
-    """One finite number for each model."""
-    values = np.asarray(value, dtype=float)
-    if values.ndim and values.shape != (n_models,):
-        raise ValueError(f"{name} must be a number, or one for each of the {n_models} models; got {value!r}.")
-    least = 1 if name in ("epochs", "steps") else 0
-    if not np.all(values >= least) or np.isinf(values).any() or (name == "max_norm" and not values.all()):
-        bound = "above 0" if name == "max_norm" else f"{least} or more"
-        raise ValueError(f"{name} must be {bound} and finite; got {value!r}.")
-    return np.broadcast_to(values, n_models)
-
-
-def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")

@@ -97,5 +97,7 @@ class FederatedRun:
 
 
 def _predict(params: fleet.Params, X: Tensor, task: str) -> Tensor:
+    if not isinstance(X, Tensor) or X.dim() != 2 or X.shape[1] != params.sizes[0]:
+        raise ValueError(f"X must be rows of {params.sizes[0]} features as federation.transform(frame) makes them.")
     with torch.no_grad(), fleet.one_thread():
         return losses.probabilities(fleet.forward(params, X), task)

@@ -8,6 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedlab_utils.arguments import whole
+
+
+def generator(seed: int, *stream: int) -> np.random.Generator:
+    """A random generator of its own for each seed and stream, unlike ``numpy.random.default_rng(seed)``."""
+    return np.random.default_rng(np.random.SeedSequence(whole("seed", seed, 0), spawn_key=stream))
+
 
 def generators(seed: int, n: int, stream: int = 0) -> list[np.random.Generator]:
     """One independent random generator for each of `n` models.
@@ -15,7 +22,7 @@ def generators(seed: int, n: int, stream: int = 0) -> list[np.random.Generator]:
     Model k depends on ``(seed, k)`` alone: it starts, shuffles and draws noise in the same way whether it
     trains by itself or among thousands. Stream 0 starts the weights, stream 1 is for training.
     """
-    return [np.random.default_rng((seed, k, stream)) for k in range(n)]
+    return [generator(seed, k, stream) for k in range(n)]
 
 
 def shuffled(
@@ -40,7 +47,7 @@ def shuffled(
     start = np.cumsum(size) - size
     order = np.concatenate(rows)
     epoch = -(-size // batch_size)
-    column = np.arange(batch_size)
+    column = np.arange(min(batch_size, size.max()))
     for step in range(steps[0]):
         active = np.searchsorted(-np.asarray(steps), -step)
         done = step % epoch[:active] * batch_size  # rows of its epoch that each model has seen
@@ -62,10 +69,9 @@ def poisson(
     """
     for step in range(steps[0]):
         active = np.searchsorted(-np.asarray(steps), -step)
-        picks = [
-            r[rng.random(len(r)) < batch_size / len(r)] for r, rng in zip(rows[:active], rngs, strict=False)
-        ]
+        picks = [r[rng.random(len(r)) < batch_size / len(r)] for r, rng in zip(rows[:active], rngs, strict=False)]
         width = max(1, *(len(p) for p in picks))
-        index = np.stack([np.pad(p, (0, width - len(p))) for p in picks])
+        padded = zip(picks, rows, strict=False)  # padding with a model's own row: another's may be worth hiding
+        index = np.stack([np.pad(p, (0, width - len(p)), constant_values=r[0]) for p, r in padded])
         weight = np.arange(width) < np.array([[len(p)] for p in picks])
         yield torch.from_numpy(index), torch.from_numpy(weight.astype(np.float32))

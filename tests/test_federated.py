@@ -19,9 +19,7 @@ def table(n=240, seed=0, classes=2):
     score = x[:, 0] - 0.5 * x[:, 1] + 0.5 * rng.normal(size=n)
     y = np.digitize(score, np.quantile(score, np.arange(1, classes) / classes))
     frame = pd.DataFrame(x, columns=list("abcd"))
-    frame["ward"] = np.where(
-        np.arange(n) < n // 2, "north", np.where(np.arange(n) < 5 * n // 6, "east", "west")
-    )
+    frame["ward"] = np.where(np.arange(n) < n // 2, "north", np.where(np.arange(n) < 5 * n // 6, "east", "west"))
     return frame.assign(ill=y if classes > 2 else y.astype(bool))
 
 
@@ -39,7 +37,7 @@ def test_training_equals_rounds_written_out_by_hand(three):
     run = federated.train(three, **QUICK, optimiser="momentum", local_epochs=2, seeds=2, seed=5)
     for s in range(2):
         world = fleet.init(2, (three.n_features, 8, 1), seed=5)[[s]]
-        rngs = [np.random.default_rng((5, s, 2 + h)) for h in range(3)]
+        rngs = [federated.hospital_rng(5, s, h) for h in range(3)]
         for _ in range(3):
             total, rows = 0, 0
             for hospital, rng in zip(three.hospitals, rngs, strict=True):
@@ -61,9 +59,7 @@ def test_one_full_batch_step_a_round_is_pooled_gradient_descent(three):
     start = fleet.init(1, (three.n_features, 1), seed=0)
     pooled = fleet.fit(start, pool.X_train, pool.y_train, [range(size)], steps=5, batch_size=size, lr=0.5)
     torch.testing.assert_close(run.params.flat(), pooled.flat(), atol=1e-6, rtol=0)
-    uniform = federated.train(
-        three, rounds=5, local_steps=1, batch_size=size, lr=0.5, hidden=(), strategy="uniform"
-    )
+    uniform = federated.train(three, rounds=5, local_steps=1, batch_size=size, lr=0.5, hidden=(), strategy="uniform")
     assert (uniform.params.flat() - pooled.flat()).abs().max() > 1e-3
 
 
@@ -73,19 +69,16 @@ def test_local_update_does_what_a_hospital_does_in_train(three):
     parts = [
         federated.local_update(
             fleet.to_arrays(start, 0), h, task=three.task, batch_size=16, proximal=0.1,
-            rng=np.random.default_rng((3, 0, 2 + k)),
+            rng=federated.hospital_rng(3, 0, k),
         )
         for k, h in enumerate(three.hospitals)
     ]  # fmt: skip
     rows = np.array([n for _, n in parts])
     assert rows.tolist() == [len(h.y_train) for h in three.hospitals]
     average = [
-        np.tensordot(rows / rows.sum(), np.stack(layer), 1)
-        for layer in zip(*[a for a, _ in parts], strict=True)
+        np.tensordot(rows / rows.sum(), np.stack(layer), 1) for layer in zip(*[a for a, _ in parts], strict=True)
     ]
-    torch.testing.assert_close(
-        fleet.from_arrays([average]).flat().float(), run.params.flat(), atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(fleet.from_arrays([average]).flat().float(), run.params.flat(), atol=1e-6, rtol=0)
 
 
 def test_history_is_what_scikit_learn_computes(three):
@@ -172,11 +165,50 @@ def test_an_aggregator_takes_the_servers_place(three):
     torch.testing.assert_close(run.params.flat(), plain.params.flat(), atol=1e-6, rtol=0)
     assert aggregator.calls == 3 * 2
     up = run.transcript.query("receiver == 'server'")
-    assert (
-        (up["what"] == "share").all()
-        and (up["bytes"] == 7).all()
-        and set(up["sender"]) == {"north", "east", "west"}
-    )
+    assert (up["what"] == "share").all() and (up["bytes"] == 7).all() and set(up["sender"]) == {"north", "east", "west"}
+
+
+class _OneNumber:
+    def aggregate(self, updates, weights, *, alive, rng):
+        return 0.5, []
+
+
+def test_an_aggregator_changes_neither_who_takes_part_nor_the_shape(three):
+    class Random(_InTheOpen):
+        def aggregate(self, updates, weights, *, alive, rng):
+            rng.normal(size=3)
+            return super().aggregate(updates, weights, alive=alive, rng=rng)
+
+    work = QUICK | dict(rounds=6, participation=0.5)
+    runs = [federated.train(three, aggregator=a, **work) for a in (None, Random())]
+    first, second = (r.transcript.query("sender == 'server'")["receiver"].tolist() for r in runs)
+    assert first == second
+    with pytest.raises(ValueError, match="aggregator must return the mean as 49 numbers"):
+        federated.train(three, aggregator=_OneNumber(), **QUICK)
+
+
+def test_a_diverged_model_has_no_score_and_a_sure_one_has_its_auc():
+    y = torch.tensor([[0.0], [1.0], [1.0], [1.0]])
+    sure = evaluation.metrics([torch.tensor([[18.0], [25.0], [30.0], [40.0]])], [y], [[4]], "binary")
+    assert sure["auc"].tolist() == [[1.0, 1.0]]  # 32-bit probabilities of the last three are equal
+    lost = evaluation.metrics([torch.full((4, 1), torch.nan)], [y], [[4]], "binary")
+    assert all(np.isnan(lost[name]).all() for name in ("loss", "accuracy", "auc"))
+
+
+def test_baselines_take_the_settings_of_train(three):
+    common = dict(rounds=2, participation=0.5, strategy="uniform")
+    plain = federated.baselines(three, rounds=2, seeds=1)
+    pd.testing.assert_frame_equal(federated.baselines(three, seeds=1, **common), plain)
+    for wrong, sentence in ((dict(roundz=2), "'roundz'"), (dict(local_epochs=1.5), "local_epochs must be a whole")):
+        with pytest.raises(ValueError, match=sentence):
+            federated.baselines(three, seeds=1, **wrong)
+
+
+def test_the_ledger_lists_every_split_and_every_run(three):
+    splits = data.replicates(table(), 3, target="ill", hospital="ward")
+    one, many = federated.train(three, **QUICK).ledger, federated.train(splits, **QUICK).ledger
+    assert len(many) - 3 == sum(len(s.ledger) for s in splits) and len(one) - 3 == len(three.ledger)
+    assert many.table()["detail"].iloc[-1] == "3 runs" and (many.table()["guarantee"] == "not private").all()
 
 
 def test_a_callback_sees_each_round_and_can_stop(three):
@@ -272,10 +304,7 @@ def test_odd_hospitals_do_not_stop_a_training():
     frame.loc[frame["ward"] == "healthy", "ill"] = False
     federation = data.from_frame(frame, target="ill", hospital="ward")
     history = federated.train(federation, **QUICK).history
-    assert (
-        np.isnan(last(history, "single")["accuracy"]).all()
-        and np.isnan(last(history, "healthy")["auc"]).all()
-    )
+    assert np.isnan(last(history, "single")["accuracy"]).all() and np.isnan(last(history, "healthy")["auc"]).all()
     assert last(history)["auc"].notna().all() and np.isfinite(last(history, "tiny")["loss"]).all()
     federated.baselines(federation, rounds=2, seeds=1)
 
@@ -289,9 +318,14 @@ def test_odd_hospitals_do_not_stop_a_training():
         (dict(batch_size=0), "batch_size must be"),
         (dict(participation=0.0), "participation must be a share above 0 and at most 1; got 0.0"),
         (dict(participation=1.2), "participation must be a share"),
-        (dict(strategy="median"), "strategy must be 'fedavg' or 'uniform'; got 'median'"),
-        (dict(hidden=(8, 0)), "hidden must hold widths"),
-        (dict(seeds=0), "seeds must be at least 1"),
+        (dict(strategy="median"), "strategy must be one of fedavg, uniform; got 'median'"),
+        (dict(hidden=(8, 0)), "hidden must be a sequence of widths"),
+        (dict(hidden=64), "hidden must be a sequence of widths such as .64,.*got 64"),
+        (dict(lr=[0.1, 0.2]), "lr must be one finite number"),
+        (dict(lr="0.1"), "lr must be one finite number"),
+        (dict(seed=-1), "seed must be a whole number of at least 0"),
+        (dict(seeds=2.5), "seeds must be a whole number"),
+        (dict(seeds=0), "seeds must be a whole number of at least 1"),
         (dict(optimiser="lbfgs"), "optimiser must be one of"),
         (dict(privacy=object()), "privacy is reserved"),
     ],
@@ -311,5 +345,7 @@ def test_more_bad_input_gets_a_sentence(three):
         federated.compare(three, {})
     with pytest.raises(ValueError, match="'roundz'"):
         federated.compare(three, {"a": {"roundz": 3}})
+    with pytest.raises(ValueError, match="X must be rows of 4 features"):
+        federated.train(three, **QUICK).predict_proba(np.zeros((3, 4)))
     with pytest.raises(IndexError, match="there is no number 3"):
         federated.train(three, **QUICK)[3]

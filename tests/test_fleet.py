@@ -62,9 +62,7 @@ def test_a_fleet_equals_separate_torch_networks(task, optimiser, pull):
         kind = torch.optim.Adam if optimiser == "adam" else torch.optim.SGD
         extra = {"momentum": 0.9} if optimiser == "momentum" else {}
         theirs = kind(module.parameters(), lr=lr[k], weight_decay=decay[k] if not pull else 0.0, **extra)
-        for index, weight in sampling.shuffled(
-            [rows[k]], [steps[k]], 8, [sampling.generators(7, 4, stream=1)[k]]
-        ):
+        for index, weight in sampling.shuffled([rows[k]], [steps[k]], 8, [sampling.generators(7, 4, stream=1)[k]]):
             assert weight.all()  # a model by itself needs no padding
             theirs.zero_grad()
             loss(module(X[index[0]]), y[index[0]]).backward()
@@ -107,9 +105,7 @@ def test_clipped_gradients_equal_torch_func(task):
     params = params.map(torch.Tensor.double)
     X, y, weight = X.double(), y.double(), torch.rand(2, 20).double()
     norms = torch.tensor([0.05, 0.7])
-    ours = fleet.gradients(
-        params, X.expand(2, -1, -1), y.expand(2, -1, -1), weight, loss=task, max_norm=norms
-    ).flat()
+    ours = fleet.gradients(params, X.expand(2, -1, -1), y.expand(2, -1, -1), weight, loss=task, max_norm=norms).flat()
 
     def row_loss(tensors, x, label):
         one = fleet.Params([t[None] for t in tensors[::2]], [t[None] for t in tensors[1::2]])
@@ -163,13 +159,49 @@ def test_noise_has_the_stated_size_and_an_empty_poisson_batch_still_gets_it():
     rows = [np.arange(1000), np.arange(1000)]
     for seed in range(50):  # find a draw in which the first model's batch is empty
         tiny["seed"] = seed
-        rng = np.random.default_rng((seed, 0, 1))
+        rng = sampling.generator(seed, 0, 1)
         if not (rng.random(1000) < 1 / 1000).any():
             break
     moved = fleet.fit(params, X, y, rows, **tiny).flat()[0] - params.flat()[0]
     assert moved.std().item() == pytest.approx(2.0 * 0.5, rel=0.1)  # noise alone, divided by batch_size 1
     quiet = fleet.fit(params, X, y, rows, batch_size=100, **common)
     assert (quiet.flat()[1] - params.flat()[1]).norm() < 0.5 * 200 / 100  # clipped, no noise
+
+
+def test_a_model_without_noise_trains_alike_beside_noisy_ones():
+    X, y = table()
+    start, rows = fleet.init(2, SIZES, seed=0), [np.arange(30), np.arange(30, 60)]
+    work = dict(epochs=3, batch_size=4, lr=0.1, max_norm=1.0)
+    beside = fleet.fit(start, X, y, rows, noise_multiplier=[0.0, 1.0], seed=5, **work)
+    alone = fleet.fit(start[[0]], X, y, rows[:1], seed=[sampling.generator(5, 0, 1)], **work)
+    assert torch.equal(beside.flat()[0], alone.flat()[0]) and beside.flat().isfinite().all()
+
+
+def test_poisson_divides_by_what_is_expected_even_of_a_small_hospital():
+    X, y = table(n=20)
+    start = fleet.init(1, SIZES, seed=0)
+    work = dict(steps=1, lr=1.0, sampling="poisson")
+    all_rows, more = (fleet.fit(start, X, y, [range(20)], batch_size=b, **work).flat() for b in (20, 10**9))
+    assert torch.equal(all_rows, more)  # q = 1: every row is in, 20 are expected
+    X[0] = torch.nan  # a row of nobody must not leak in as padding
+    assert fleet.fit(start, X, y, [range(1, 20)], batch_size=3, **work).flat().isfinite().all()
+
+
+def test_poisson_epochs_are_rounded_up_once():
+    X, y = table(n=100)
+    start, rows = fleet.init(1, (6, 1), seed=0), [range(100)]
+    work = dict(batch_size=32, lr=0.1, sampling="poisson")
+    epochs, steps = (fleet.fit(start, X, y, rows, **work, **n).flat() for n in (dict(epochs=2), dict(steps=7)))
+    assert torch.equal(epochs, steps)  # 2 x 100 / 32 = 6.25
+
+
+def test_random_streams_do_not_coincide():
+    first = [np.random.default_rng(3), *(sampling.generator(3, *key) for key in ((), (0,), (0, 0), (0, 1), (1, 0)))]
+    first += [sampling.generator(3 + 2**32, 0, 0), sampling.generator(3, 0, 2, 0), sampling.generator(3, 0, 3)]
+    draws = [rng.random() for rng in first]
+    assert len(set(draws)) == len(draws) - 1  # an empty key is numpy's own stream, the others are nobody's
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        sampling.generator(-1)
 
 
 def test_poisson_batches_have_the_stated_rate():
@@ -224,23 +256,38 @@ def test_fit_leaves_its_input_and_the_thread_count_alone():
         (dict(rows=[[0], [60]]), "numbers from 0 to 59"),
         (dict(epochs=None), "either epochs or steps"),
         (dict(steps=3), "either epochs or steps"),
-        (dict(epochs=0), "epochs must be 1 or more"),
-        (dict(batch_size=0), "batch_size must be at least 1; got 0"),
-        (dict(lr=-1.0), "lr must be 0 or more and finite; got -1.0"),
+        (dict(epochs=0), "epochs must be whole, finite and 1 or more; got 0"),
+        (dict(batch_size=0), "batch_size must be a whole number of at least 1; got 0"),
+        (dict(lr=-1.0), "lr must be finite and 0 or more; got -1.0"),
         (dict(lr=[0.1, 0.1, 0.1]), "lr must be a number, or one for each of the 2 models"),
-        (dict(lr=float("nan")), "lr must be 0 or more and finite"),
-        (dict(max_norm=0.0), "max_norm must be above 0"),
+        (dict(lr=float("nan")), "lr must be finite and 0 or more"),
+        (dict(max_norm=0.0), "max_norm must be finite and 1e-12 or more; got 0.0"),
         (dict(noise_multiplier=1.0), "noise_multiplier needs max_norm"),
         (dict(optimiser="lion"), "optimiser must be one of sgd, momentum, adam; got 'lion'"),
         (dict(loss="hinge"), "loss must be one of"),
         (dict(seed=sampling.generators(0, 3)), "a generator for each of the 2 models"),
+        (dict(rows=torch.rand(2, 60) > 0.5), "turn a mask into numbers"),
+        (dict(rows=[[0.5], [1.0]]), "whole numbers"),
+        (dict(epochs=1.5), "epochs must be whole"),
+        (dict(lr="fast"), "lr must be finite and 0 or more; got 'fast'"),
+        (dict(loss="multiclass"), "loss 'multiclass' does not fit networks with 1 outputs"),
+        (dict(y=torch.full((60, 1), 2.0)), "whole numbers from 0 to 1; got 2 to 2"),
+        (dict(y=torch.zeros(59, 1)), "X must be .n, 6. and y .n, 1."),
+        (dict(X=torch.zeros(60, 5)), "X must be .n, 6. and y .n, 1."),
+        (dict(X=np.zeros((60, 6))), "X must be a torch tensor; got ndarray"),
     ],
 )
 def test_bad_arguments_get_a_sentence(change, sentence):
     X, y = table()
-    arguments = dict(rows=[[0, 1], [2]], epochs=1, batch_size=2, lr=0.1) | change
+    arguments = dict(X=X, y=y, rows=[[0, 1], [2]], epochs=1, batch_size=2, lr=0.1) | change
     with pytest.raises(ValueError, match=sentence):
-        fleet.fit(fleet.init(2, SIZES, seed=0), X, y, **arguments)
+        fleet.fit(fleet.init(2, SIZES, seed=0), **arguments)
+
+
+def test_bad_shapes_get_a_sentence():
+    X, y = table()
+    with pytest.raises(ValueError, match="X, y and weight must be"):
+        fleet.gradients(fleet.init(1, SIZES, seed=0), X[None], y[None, :, 0], torch.ones(1, 60), loss="binary")
 
 
 def test_bad_sizes_get_a_sentence():

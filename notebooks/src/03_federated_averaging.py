@@ -694,7 +694,7 @@ class HospitalClient:
 # %% tags=["deep"]
 config = dict(local_steps=20, batch_size=64, lr=0.2)
 flock = [
-    HospitalClient(h, federation.task, np.random.default_rng((0, 0, 2 + k)))  # the package's own numbering
+    HospitalClient(h, federation.task, federated.hospital_rng(seed=0, run=0, hospital=k))
     for k, h in enumerate(federation.hospitals)
 ]
 world = fleet.to_arrays(fleet.init(1, (federation.n_features, 32, 1), seed=0), 0)
