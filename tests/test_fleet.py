@@ -293,3 +293,9 @@ def test_bad_shapes_get_a_sentence():
 def test_bad_sizes_get_a_sentence():
     with pytest.raises(ValueError, match="sizes must name an input and an output width"):
         fleet.init(1, (3,), seed=0)
+
+
+def test_each_epoch_has_an_order_of_its_own():
+    order = [i for index, _ in sampling.shuffled([np.arange(40)], [10], 8, sampling.generators(0, 1)) for i in index[0]]
+    first, second = order[:40], order[40:]
+    assert first != second and first != sorted(first) and sorted(first) == sorted(second)
