@@ -11,7 +11,7 @@
 # - catch a leak between training and test rows, and tell a harmless one from a ruinous one,
 # - standardise the tables of five hospitals as if they were one, and say what left each hospital.
 #
-# **Time:** 45 minutes for the core; sections marked ◆ are deep and take another 25.
+# **Time:** 45 minutes for the core; sections marked ◆ are deep and take another 30.
 # **You need:** some pandas, and lesson 00 for the threat model.
 
 # %%
@@ -29,8 +29,9 @@ print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {P
 # ## Find the mayor
 #
 # Five hospitals want to learn from each other's patients. "Original healthcare datasets are preprocessed to remove
-# any direct identifiers", says [Sharma] of this first step. So our hospitals delete name, national ID and phone
-# number. On the right is a public register, like an electoral roll. The mayor, Rolf Brammere, stands in it.
+# any direct identifiers", says [Sharma] of this first step. So our hospitals delete record number, name, national ID
+# and phone number; the left of the next picture is what remains. On its right is a public register, like an electoral
+# roll. The mayor, Rolf Brammere, stands in it.
 
 # %%
 import numpy as np
@@ -38,7 +39,7 @@ import pandas as pd
 
 from fedlab_utils import anonymity, checks, data, federated, plots, simulate, sources, widgets
 
-raw, truth = simulate.hospital_network()  # the extract, and what no real extract comes with: the truth behind it
+raw, truth = simulate.hospital_network()  # the extract and, as never in real life, the truth behind it
 register = simulate.public_register(raw, truth)
 published = raw.drop(columns=simulate.DIRECT_IDENTIFIERS)
 
@@ -50,14 +51,16 @@ left = published.loc[row - 2 : row + 2, ["birth_date", "sex", "postcode", "smoke
 right = register.loc[entry - 2 : entry + 2]
 plots.show(
     plots.linkage(left, right, row=2, entry=2),
-    alt=f"Two tables. A record born {mayor.birth_date} in postcode {mayor.postcode} with a diagnosis but no name; and "
-    f"a public entry with the same date and postcode and the name {mayor['name']}. A line joins the two rows.",
+    alt=f"Two tables. A record born {mayor.birth_date} in postcode {mayor.postcode} with a "
+    "diagnosis but no name; and a public entry with the same date and postcode and the name "
+    f"{mayor['name']}. A line joins the two rows.",
 )
 
 # %% [markdown]
 # One record of the extract has the mayor's date of birth and postcode, and behind it stand his cigarettes and his
 # diagnosis. Nobody broke into anything. (Nobody exists, either: patients, mayor and region are simulated, so that you
-# may attack them.) In 1997 Latanya Sweeney found the governor of Massachusetts in hospital data that way.
+# may attack them.) In 1997 Latanya Sweeney found the governor of Massachusetts that way, in an insurer's table of
+# hospital visits that had no names.
 #
 # **Is the mayor an exception?** Columns such as date of birth, sex and postcode are called *quasi-identifiers*: none
 # of them names you, together they do. pandas links two tables on them in one line.
@@ -65,16 +68,20 @@ plots.show(
 # %%
 linked = published.reset_index().merge(register, on=["birth_date", "postcode"], how="inner")
 right_name = linked["name"].to_numpy() == raw.loc[linked["index"], "name"].to_numpy()
+listed = raw.merge(register, on=["name", "birth_date"])  # who could be found at all
 print(f"{len(published):,} records, {len(register):,} people in the register")
-print(f"records that get a name: {len(linked) / len(published):.1%}; the right one: {right_name.mean():.1%}")
+print(f"records that get a name: {linked['index'].nunique() / len(published):.1%}")
+print(f"names that are right:    {right_name.mean():.1%}")
+print(f"records whose patient is in the register: {len(listed) / len(published):.1%}")
 
 # %% [markdown]
-# Read the second line. Two columns give four patients in ten their name back, nearly always the right one. Why four
-# in ten and not all? The register holds only that many of them. Everyone who *can* be found *is* found.
+# Two columns give four records in ten their name back, nearly always the right one. Why four in ten and not all? See
+# the last line: the register holds only that many of the patients. Whoever *can* be found *is* found.
 #
 # <div class="alert alert-info"><b>Your turn ★</b> Write the attack as a function that uses all three columns,
 # <code>birth_date</code>, <code>sex</code> and <code>postcode</code>, and keeps only the records that get a
-# name.</div>
+# name. (The check brings two small clean tables. In our extract <code>sex</code> needs mending first; we come to
+# it.)</div>
 
 
 # %%
@@ -101,7 +108,8 @@ from hashlib import sha256
 
 
 def hashed(table):
-    return [sha256(f"{n} {b}".encode()).hexdigest() for n, b in zip(table["name"], table["birth_date"], strict=True)]
+    known = table["name"] + " " + table["birth_date"]
+    return [sha256(text.encode()).hexdigest() for text in known]
 
 
 pseudonym = pd.Series(hashed(raw))  # what a hospital might publish in the place of the name
@@ -109,8 +117,9 @@ print("published:", pseudonym[row][:24], "...")
 print(f"pseudonyms that the hashed register contains: {pseudonym.isin(hashed(register)).mean():.1%}")
 
 # %% [markdown]
-# The same four in ten. Adding the national ID would not save it: seven digits are ten million guesses, less than a
-# minute's work for a laptop.
+# The same four in ten. Hash the national ID instead, and the attacker needs no register: it has seven digits, so there
+# are ten million to try, less than a minute's work for a laptop. A secret key mixed in (a *keyed* hash) stops the
+# guessing for as long as it stays secret, and does nothing about the birth date and postcode in the next columns.
 #
 # ## Hiding in a group
 #
@@ -121,16 +130,18 @@ print(f"pseudonyms that the hashed register contains: {pseudonym.isin(hashed(reg
 # $$k = \min_{\text{groups } g} |g|, \qquad g = \text{patients with equal quasi-identifiers}$$
 
 # %%
-patients = sources.tidy_categories(sources.drop_duplicate_records(published))  # two faults mended; more below
-coarse = patients.assign(decade=patients["birth_date"].str[:3] + "0s", area=patients["postcode"].str[:3])
+once = sources.drop_duplicate_records(published)  # a patient's second copy would be false company
+patients = sources.tidy_categories(once).assign(decade=once["birth_date"].str[:3] + "0s")
+coarse = patients.assign(area=patients["postcode"].str[:3])
 size = coarse.groupby(["decade", "sex", "area"])["decade"].transform("size")
-print(f"{size.nunique()} sizes of groups, the smallest k = {size.min()}, the median patient's {size.median():.0f}")
+print(f"smallest group: k = {size.min()}; the median patient is in a group of {size.median():.0f}")
 print(f"patients in a group of fewer than five: {(size < 5).mean():.1%}")
 
 # %% [markdown]
 # Most patients are well hidden and $k$ is still as low as it can be: the promise has to hold for the patient in the
 # smallest group, who happens to have an unusual age for that corner of the map. In practice one coarsens until few are
-# left over, and withholds those.
+# left over, and withholds those. (Strictly, this counts *records*: whoever was moved to another hospital has one in
+# each.)
 #
 # <div class="alert alert-info"><b>Your turn ★★</b> Write <code>k_anonymity(table, columns)</code>, the size of the
 # smallest group. The check also tries a table with gaps in it.</div>
@@ -154,9 +165,9 @@ checks.k_anonymity(k_anonymity_solution)
 # %% [markdown]
 # ### Live lab: what does hiding cost?
 #
-# Left: who can be singled out. Right: what a model that sees *only the released birth years* still learns about the
-# outcome. Start at full detail and coarsen until nobody is alone. Which of the two sliders costs the model nothing at
-# all, and why?
+# Left: who can be singled out. Right: how well a model that sees *only the released birth years* still predicts who had
+# a cardiovascular event (`cvd_event`), as AUC. The lab starts with the *year* of birth; the date is gone already.
+# Coarsen until nobody is alone. Which way costs the model least?
 #
 # To try a table of your own, put it in `own` (one row a patient). Columns called `age` and `sex` are used if it has
 # them, otherwise its first columns; the sentence says which.
@@ -182,30 +193,39 @@ widgets.lab(
 )
 
 # %% [markdown]
-# The postcode costs nothing: no risk model needs it. **What nobody needs should not be released**, and that is the
-# cheapest protection there is. Birth years can be put together up to about ten before the model notices. Look also at
-# how many names are *right*: with coarse values a unique match is often somebody else, because the register lists
-# people who are no patients, and misses patients. Barth-Jones (2012) argues that this saved most people in Sweeney's
-# data. The mayor would still rather not rely on it.
+# The cheapest way is to drop the postcode: nobody is alone any more, and this model, which never used it, loses nothing.
+# **What nobody needs should not be released.** Whether anybody needs it is a question to ask, not to assume: the British
+# QRISK3 score reads the deprivation of a patient's neighbourhood from the postcode (doi:10.1136/bmj.j2099). It needs the
+# score, and not the postcode. Birth years in groups of five cost nothing that you can see, in groups of twenty clearly.
+#
+# Look also at how many names are *right*: with coarse values a unique match is often somebody else, because the register
+# lists people who are no patients, and misses patients. Barth-Jones (2012) calls it *the myth of the perfect population
+# register*, and argues that Cambridge's voter list, which missed many, could not even have made the governor's match
+# certain. Our mayor would still rather not rely on it.
 #
 # ### Break it: hidden in a group, and known all the same
 #
 # Suppose a hospital does it properly: decades, four digits, and everyone in a group of fewer than five withheld.
 
 # %%
-released = patients.assign(decade=patients["birth_date"].str[:3] + "0s", area=patients["postcode"].str[:4])
-released = released[released.groupby(["decade", "sex", "area"])["area"].transform("size") >= 5]
-takes_drug = released["bp_treated"] == "yes"
-treated = takes_drug.groupby([released[c] for c in ("decade", "sex", "area")]).agg(["size", "mean"])
-alike = treated[treated["mean"] == 1]
-print(f"k = {treated['size'].min()}; all take the drug in {len(alike)} groups, {alike['size'].sum()} patients")
-alike.rename(columns={"size": "patients", "mean": "share on blood-pressure drugs"}).nlargest(3, "patients")
+keys = ["decade", "sex", "area"]
+fine = patients.assign(area=patients["postcode"].str[:4], on_drug=patients["bp_treated"] == "yes")
+released = fine[fine.groupby(keys)["area"].transform("size") >= 5]
+groups = released.groupby(keys)["on_drug"].agg(patients="size", share_on_drug="mean")
+alike = groups[groups["share_on_drug"] == 1]
+withheld = 1 - len(released) / len(patients)
+print(f"k = {groups['patients'].min()}, and {withheld:.0%} of the records had to be withheld")
+print(f"groups in which everyone takes blood-pressure drugs: {len(alike)}")
+print(f"patients in these groups: {alike['patients'].sum()}")
+alike.nlargest(3, "patients")
 
 # %% [markdown]
-# Nobody in the top group can be told from the others, and about each of them you know what they swallow: it is the
-# same for all. This is the *homogeneity attack* (Machanavajjhala et al. 2007, doi:10.1145/1217299.1217302). Asking for
-# mixed groups helps against this attack and not against the next. Hiding in a crowd is a property of the table; what
-# we need is a promise about what the *answer* can reveal. That promise is lesson 04.
+# Nobody in the top group can be told from the others, and yet, if you know that your neighbour is one of them, you know
+# what they swallow: it is the same for all. This is the *homogeneity attack* (Machanavajjhala et al. 2007,
+# doi:10.1145/1217299.1217302). Asking for mixed groups (*l-diversity*, in the same paper) helps against this attack and
+# not against the next: where two hospitals release tables, a patient of both is in one group here and in another there,
+# and what the groups have in common is theirs (Ganta et al. 2008, arXiv:0803.0032). Hiding in a crowd is a property of
+# one table; what we need is a promise about whatever is *released*, today and next year. That promise is lesson 04.
 #
 # ## The raw extract: look before you compute
 #
@@ -216,12 +236,13 @@ print(raw["systolic_bp"].dtype, "|", raw["systolic_bp"].sample(6, random_state=1
 no_number = pd.to_numeric(raw["systolic_bp"], errors="coerce").isna() & raw["systolic_bp"].notna()
 print("not a number:", raw.loc[no_number, "hospital"].value_counts().to_dict())
 print("spellings of sex:", sorted(raw["sex"].unique()))
-print("same record twice:", raw.drop(columns="record_id").duplicated().sum())
+again = raw.drop(columns="record_id").duplicated().sum()
+print(f"same record twice: {again}, of these under the same number: {raw.duplicated().sum()}")
 
 # %% [markdown]
 # Four lines, three faults. One hospital writes the unit into the cell, which turns the whole column into text. Five
-# hospitals write two sexes in a dozen ways. And some records stand there twice, half of them under a new record number,
-# so that `duplicated()` on the whole table would miss that half. Each fault needs two or three lines:
+# hospitals write two sexes in a dozen ways. And some records stand there twice, about half of them under a new record
+# number, so that `duplicated()` on the whole table misses that half. Two of the three mended, in a line or two each:
 
 # %%
 def drop_duplicate_records(raw):
@@ -246,18 +267,19 @@ mended = sources.harmonise_units(raw)  # lipids in mg/dL, blood pressure as a nu
 mended = sources.zeros_to_missing(mended, ["systolic_bp", "total_cholesterol", "hdl", "bmi"])
 plots.show(
     plots.histograms(raw, mended, "total_cholesterol", "mg/dL"),
-    alt="Total cholesterol in five hospitals. As extracted, Lakeside's values lie near 5 and the others' near 190, and "
-    "Stonebridge has a spike at 0. After mending, all five have one hump around 190 mg/dL.",
+    alt="Total cholesterol in five hospitals. As extracted, Lakeside's values lie near 5 and the "
+    "others' near 190, and Stonebridge has a spike at 0. After mending, all five have one hump "
+    "around 190 mg/dL.",
 )
 
 # %% [markdown]
-# Two faults, seen at a glance. Lakeside measures in mmol/L. Stonebridge has patients
-# with a cholesterol of zero, which no living patient has: somebody's software writes 0 where nothing was measured.
-# Both functions are short enough to read; this is the first, and the second is your turn.
+# Two faults, seen at a glance. Lakeside measures in mmol/L. Stonebridge has patients with a cholesterol of zero, which
+# no living patient has: somebody's software writes 0 where nothing was measured. The picture's right half mends both;
+# here is how the first is done, and the second is your turn.
 
 # %%
 def to_mg_per_dl(lipid):
-    mmol = lipid.between(0, 12, inclusive="neither")  # 12 mg/dL: too low for a patient; 12 mmol/L: too high
+    mmol = lipid.between(0, 12, inclusive="neither")  # hardly anybody has 12 mg/dL, or 12 mmol/L
     return lipid.mask(mmol, lipid * simulate.MG_PER_MMOL)
 
 
@@ -269,7 +291,7 @@ print(f"all hospitals as extracted: {raw['total_cholesterol'].mean():.0f}")
 print("hospitals with a cholesterol of 0:", zero["hospital"].value_counts().to_dict())
 
 # %% [markdown]
-# Three things to read here. The mean of all hospitals looks a little low and gives nothing away. Stonebridge is still
+# Three things to read here. The mean of all hospitals looks low, but not impossible. Stonebridge is still
 # too low after the units are right: its zeros pull the mean down. And the last line: **a zero gives the hospital
 # away**. A model that may see zeros learns where a patient was treated without being told. Real data do this too: in
 # the UCI heart-disease files cholesterol is 0 in all 123 Swiss rows.
@@ -302,11 +324,15 @@ clean = sources.clean_hospital_network(raw)
 gaps = clean.drop(columns="hospital").isna().groupby(clean["hospital"], sort=False).mean()
 plots.show(
     plots.heatmap(gaps.loc[:, gaps.max() > 0], label="share missing"),
-    alt=f"Share of missing values by hospital and column. The darkest cell is HDL in Harbour, {gaps.max().max():.0%}; "
-    "most others are below a fifth, and no two hospitals have the same pattern.",
+    alt="Share of missing values by hospital and column. The darkest cell is HDL in Harbour, "
+    f"{gaps.max().max():.0%}; most others are below a fifth, and no two hospitals have the same "
+    "pattern.",
 )
 
 # %% [markdown]
+# Not sprinkled evenly: Harbour rarely measures HDL (the "good" cholesterol), and every hospital has a pattern of its
+# own.
+#
 # ## `fillna`, `dropna`, and what each does to an answer
 #
 # [Poojari 2026] names two tools for missing values: `fillna`, "used to fill in the missing values", and `dropna()`,
@@ -344,19 +370,23 @@ print(pd.DataFrame(means).round(1))
 # %%
 plots.show(
     plots.intervals(answers, truth=right, xlabel=units),
-    alt="Three panels with the answers of fillna(0), fillna(mean) and dropna() and a dashed line for the truth. In each "
-    "panel at least one narrow interval lies clear of the truth: zeros inflate both shares, the mean deflates them, "
-    "and dropping rows makes the patients older.",
+    alt="Three panels with the answers of fillna(0), fillna(mean) and dropna() and a dashed line "
+    "for the truth. In each panel at least one narrow interval lies clear of the truth: zeros "
+    "inflate both shares, the mean deflates them, and dropping rows makes the patients older.",
 )
 
 # %% [markdown]
-# Narrow intervals, clear of the truth: *precisely wrong*. Each tool fails in its own way.
+# Narrow intervals, most of them clear of the truth: *precisely wrong*. Each tool fails in its own way.
 #
 # - `fillna(0)` invents patients without HDL, and without weight.
-# - `fillna(mean)` piles everybody it fills up at the centre, so the low and the high become rarer than they are.
-# - `dropna()` changes *who is in the table*. The young are tested less often, so the rest is older.
+# - `fillna(mean)` piles everybody it fills in up at the centre, so the low and the high become rarer than they are. And
+#   it counts guesses as measurements, which makes the interval narrower than anybody has earned.
+# - `dropna()` changes *who is in the table*. The young are tested less often, so the rest is older. This could be
+#   repaired, by giving the young who are left more weight: what decides about the gap, age, is in the table (*missing
+#   at random*).
 # - On BMI all three miss. Slim patients are weighed less often, so the value itself decides whether it is missing
-#   (*missing not at random*, Rubin 1976, doi:10.1093/biomet/63.3.581). No filling repairs that from the table alone.
+#   (*missing not at random*; the distinction goes back to Rubin 1976, doi:10.1093/biomet/63.3.581). Nothing repairs
+#   that from the table alone; one has to know, or assume, how the gaps came about.
 #
 # And in a federation `dropna` has one more victim:
 
@@ -365,14 +395,14 @@ kept = clean.dropna().groupby("hospital").size() / clean.groupby("hospital").siz
 print("share of patients that dropna() keeps:", kept.round(2).to_dict())
 
 # %% [markdown]
-# A habit of one laboratory removes three quarters of Harbour from the study. The course fills numbers with the mean
-# of the training rows. For *ranking* patients by risk that costs little here (lesson 03 shows the ceiling); for
-# *counting* them you have just seen the price.
+# A habit of one laboratory removes three quarters of Harbour from the study. In later lessons `data.load` fills numbers
+# with the mean of the training rows. For *ranking* patients by risk that costs little here (lesson 03 shows the
+# ceiling); for *counting* them you have just seen the price.
 #
 # ## Words into numbers
 #
 # Two more tools of [Poojari 2026]: `pandas.get_dummies()` and `LabelEncoder()`, "such methods", as if they were two
-# ways to the same place. Look at what they make of smoking.
+# ways to the same place. Look at what they make of smoking (complete rows will do for this question).
 
 # %%
 from sklearn.preprocessing import LabelEncoder
@@ -383,7 +413,8 @@ codes = pd.Series(LabelEncoder().fit_transform(smoker), index=smoker.index)
 print("LabelEncoder:", codes.groupby(smoker).first().to_dict())
 print(pd.get_dummies(smoker, dtype=int).head(3))
 elsewhere = ["current", "never"]  # a hospital without former smokers
-print("LabelEncoder there:", dict(zip(elsewhere, LabelEncoder().fit_transform(elsewhere).tolist(), strict=True)))
+there = pd.Series(LabelEncoder().fit_transform(elsewhere), index=elsewhere)
+print("LabelEncoder there:", there.to_dict())
 
 # %% [markdown]
 # The codes are alphabetical. A linear model must now believe that a former smoker lies exactly half-way between a
@@ -400,7 +431,8 @@ numbers = complete[["age", "systolic_bp", "total_cholesterol", "hdl", "bmi"]]
 base = (numbers - numbers.mean()) / numbers.std()
 for column, value in {"sex": "male", "bp_treated": "yes", "diabetes": "yes"}.items():
     base[column] = (complete[column] == value) * 1.0
-versions = {"codes 0, 1, 2": base.assign(code=codes), "one-hot": base.join(pd.get_dummies(smoker, dtype=float))}
+one_hot = base.join(pd.get_dummies(smoker, dtype=float))
+versions = {"codes 0, 1, 2": base.assign(code=codes), "one-hot": one_hot}
 rows = []
 for split in range(20):
     train, test = train_test_split(complete.index, test_size=1 / 3, random_state=split)
@@ -414,19 +446,23 @@ coded = pd.DataFrame(rows).groupby("version").agg(["mean", "std"])
 print(coded["AUC"].round(3))
 
 # %% [markdown]
-# By AUC you would not notice. Now ask how far the predicted risk is off for each kind of patient:
+# By AUC you would hardly notice. Now ask how far the predicted risk is off for each kind of patient (the bars: ± one
+# standard deviation over the twenty splits):
 
 # %%
-off = {kind: {v: tuple(coded.loc[v, kind]) for v in versions} for kind in ("never", "former", "current")}
+kinds = ("never", "former", "current")
+off = {kind: {v: tuple(coded.loc[v, kind]) for v in versions} for kind in kinds}
 plots.show(
     plots.intervals(off, truth=dict.fromkeys(off, 0.0), xlabel="predicted minus observed (% points)"),
-    alt="Predicted minus observed risk for never, former and current smokers. With one-hot columns all three lie at zero "
-    f"within their spread; with codes former smokers are off by {off['former']['codes 0, 1, 2'][0]:.1f} points.",
+    alt="Predicted minus observed risk for never, former and current smokers. With one-hot "
+    "columns all three lie at zero within their spread; with codes former smokers are off by "
+    f"{off['former']['codes 0, 1, 2'][0]:.1f} points.",
 )
 
 # %% [markdown]
-# With codes, former smokers are told a risk that is several points too high, and current smokers one that is too low.
-# One-hot columns say what is true, and a ranking score hides the difference.
+# With codes, former smokers are told a risk that is several points too high, and current smokers one that is too low:
+# the model has to put the former half-way, and in these patients they are like those who never smoked. One-hot columns
+# let it say so. A ranking score hides the difference.
 #
 # ## Scales
 #
@@ -440,13 +476,17 @@ pressure = clean[["systolic_bp"]].dropna()
 typo = pressure.copy()
 typo.iloc[0] = 1260
 for scaler in (StandardScaler(), MinMaxScaler()):
-    half = [np.diff(np.quantile(scaler.fit_transform(t)[1:], [0.25, 0.75]))[0] for t in (pressure, typo)]
-    print(f"{type(scaler).__name__}: the middle half of the patients spans {half[0]:.2f}, after the typo {half[1]:.2f}")
+    half = []
+    for table in (pressure, typo):
+        low, high = np.quantile(scaler.fit_transform(table), [0.25, 0.75])
+        half.append(f"{high - low:.2f}")
+    print(f"{type(scaler).__name__}: the middle half spans {half[0]}, after the typo {half[1]}")
 
 # %% [markdown]
 # One typing error in twelve thousand rows squeezes everybody else into a sliver of the min-max scale; the standard
-# scale shrugs. For privacy the difference is sharper: a maximum *is one patient's value*, a mean is everybody's. If you
-# want a fixed range, take it from public knowledge (blood pressure lies between 80 and 230), not from the patients.
+# scale gives way a little. For privacy, too, the two differ: a maximum *is one patient's value*, while a mean mixes
+# everybody's (how safe that is, we shall see). If you want a fixed range, take it from public knowledge (say, a blood
+# pressure from 80 to 230), not from the patients.
 #
 # ## The leak between training and test
 #
@@ -472,7 +512,11 @@ def experiment(rng, scale_on_all, select_on_all):
     return roc_auc_score(y[test], model.decision_function(X[test][:, best]))
 
 
-habits = {"all after the split": (False, False), "scale before": (True, False), "select before": (False, True)}
+habits = {  # scale on all rows? select on all rows?
+    "all after the split": (False, False),
+    "scale before": (True, False),
+    "select before": (False, True),
+}
 aucs = {name: [experiment(rng, *habit) for _ in range(40)] for name, habit in habits.items()}
 for name, values in aucs.items():
     print(f"{name:20} AUC {np.mean(values):.2f} ± {np.std(values):.2f}")
@@ -489,15 +533,15 @@ plots.show(
         truth={"Test AUC on pure noise": 0.5},
         xlabel="AUC, ± SD over 40 repetitions",
     ),
-    alt="Test AUC on noise. Scaling before the split stays at one half like the honest order; selecting columns before "
-    f"the split reaches {np.mean(aucs['select before']):.2f}.",
+    alt="Test AUC on noise. Scaling before the split stays at one half like the honest order; "
+    f"selecting columns before the split reaches {np.mean(aucs['select before']):.2f}.",
 )
 
 # %% [markdown]
 # So the rule is not equally urgent everywhere: **a step that looks at the target must come after the split, or the
 # result is worthless; a step that does not should come after it all the same**, since it costs nothing to be right.
-# Published gene studies have made this mistake (Ambroise & McLachlan 2002, doi:10.1073/pnas.102102699), and leaks of
-# some kind were found in 294 papers of 17 fields (Kapoor & Narayanan 2023, doi:10.1016/j.patter.2023.100804).
+# Published gene studies have made this mistake (Ambroise & McLachlan 2002, doi:10.1073/pnas.102102699), and a survey
+# found leaks of some kind to affect 294 papers in 17 fields (Kapoor & Narayanan 2023, doi:10.1016/j.patter.2023.100804).
 #
 # ## One scaler for five hospitals
 #
@@ -521,10 +565,11 @@ second = [((x - mean) ** 2).sum() for x in ages]  # round 2: one more number
 sd = (sum(second) / n) ** 0.5
 
 pooled = StandardScaler().fit(np.concatenate(ages)[:, None])  # what nobody was allowed to do
-print(f"mean {mean:.4f}, sd {sd:.4f}; off by {abs(mean - pooled.mean_[0]):.0e} and {abs(sd - pooled.scale_[0]):.0e}")
+print(f"five hospitals: mean {mean:.6f}, sd {sd:.6f}")
+print(f"pooled table:   mean {pooled.mean_[0]:.6f}, sd {pooled.scale_[0]:.6f}")
 
 # %% [markdown]
-# Three numbers from each hospital, no row, and the result is that of the pooled table to the last digits. Why two
+# Three numbers from each hospital, no row, and the result is that of the pooled table, digit for digit. Why two
 # rounds? One could send the sum of squares at once and use $\overline{x^2} - \mu^2$; but where the mean is large and
 # the spread small, that subtracts two nearly equal numbers and loses digits (Chan, Golub & LeVeque 1983, *The American
 # Statistician* 37:242-247).
@@ -582,9 +627,10 @@ print("read from two sums:  ", revealed)
 print("the patient's record:", tomorrow[columns].iloc[-1].to_dict())
 
 # %% [markdown]
-# The server subtracts, and has the patient (a gap shows as a 0). No row ever left the hospital. **Not sending rows is
-# not the same as protecting patients**: an exact sum answers too precisely. The way out is to blur the answer by just
-# so much that one patient more or less makes no difference you could prove. That is differential privacy, lesson 04.
+# The server subtracts, and has the patient's numbers (a gap would show as a 0). No row ever left the hospital. **Not
+# sending rows is not the same as protecting patients**: an exact sum answers too precisely. The way out is to blur the
+# answer, just so much that one patient more or less changes what anybody can conclude from it by no more than a stated
+# amount. That is differential privacy, lesson 04.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Paper check: four figures
@@ -594,17 +640,18 @@ print("the patient's record:", tomorrow[columns].iloc[-1].to_dict())
 # We draw the same four. Figures 7 and 8 are diagnosis shares and ages:
 
 # %% tags=["deep"]
-once = clean.dropna(subset=["systolic_bp", "total_cholesterol", "hdl", "bmi"])
+measured = clean.dropna(subset=["systolic_bp", "total_cholesterol", "hdl", "bmi"])
 shares = clean["diagnosis"].value_counts(normalize=True)
 plots.show(
     plots.shares_and_ages(clean["diagnosis"], clean["age"], clean["hospital"]),
-    alt=f"Left: {shares['none']:.0%} of the patients have no event, the two diagnoses are far rarer. Right: ages by "
-    "hospital; Riverside is young, Harbour old, and none of the curves is flat.",
+    alt=f"Left: {shares['none']:.0%} of the patients have no event, the two diagnoses are far "
+    "rarer. Right: ages by hospital; Riverside is young, Harbour old, and none of the curves is "
+    "flat.",
 )
 
 # %% [markdown] tags=["deep"]
 # The paper has 33.0% Disease A, 35.0% Disease B and 32.0% healthy, which, it says, "suppresses imbalance in classes",
-# and ages "spread equally". True, and it removes the two hard parts of the job. In a clinic most patients stay well, so
+# and ages "spread equally". So they do, and two hard parts of the job are gone. In a clinic most patients stay well, so
 # "nobody falls ill" scores a high accuracy; and hospitals differ in age, which is the difficulty that federated
 # learning has to live with. A result on equal classes and flat ages does not say how a method copes with either.
 #
@@ -615,65 +662,75 @@ columns = ["age", "systolic_bp", "total_cholesterol", "hdl", "bmi"]
 together = clean[columns].assign(event=clean["cvd_event"], true_risk=known["true_risk"]).corr()
 plots.show(
     plots.heatmap(together, signed=True, label="Pearson correlation"),
-    alt="Correlations of five risk factors, the event and the true risk. No factor correlates with the event by more "
-    f"than {together.loc[columns, 'event'].abs().max():.2f}; even the true risk reaches only "
-    f"{together.loc['true_risk', 'event']:.2f}.",
+    alt="Correlations of five risk factors, the event and the true risk. No factor correlates "
+    f"with the event by more than {together.loc[columns, 'event'].abs().max():.2f}; even the true "
+    f"risk reaches only {together.loc['true_risk', 'event']:.2f}.",
 )
 
 # %% [markdown] tags=["deep"]
-# The paper reports correlations of .05 and .09 for blood pressure and cholesterol, and .01 and .09 with the risk of
-# heart disease. Are ours larger, and by how much for sure? An interval says (Fisher's $z$):
+# As we read its sentence, the paper reports correlations with the risk of heart disease of .01 for blood pressure and
+# .09 for cholesterol. It does not say from how many patients; its listing makes 100 rows for each of five clients. Are
+# ours larger, and how sure is that? An interval says (Fisher's $z$):
 
 # %% tags=["deep"]
 def with_interval(name, r, n):
     low, high = np.tanh(np.arctanh(r) + np.array([-1.96, 1.96]) / np.sqrt(n - 3))
-    print(f"{name:25} r = {r:+.2f}, 95% interval {low:+.2f} to {high:+.2f}")
+    print(f"{name:27} r = {r:+.2f}, 95% interval {low:+.2f} to {high:+.2f}")
 
 
 for column in columns:
     x = clean[column].dropna()
     with_interval(column, np.corrcoef(x, clean.loc[x.index, "cvd_event"])[0, 1], len(x))
-with_interval("the paper, if n = 100", 0.05, 100)
-print(f"the true risk itself      r = {together.loc['true_risk', 'event']:+.2f}")
-weights = dict(zip(base, LogisticRegression().fit(base, complete["cvd_event"]).coef_[0], strict=True))
-print(f"all else equal, one SD more cholesterol multiplies the odds by {np.exp(weights['total_cholesterol']):.2f}")
+for n in (100, 500):
+    with_interval(f"the paper's .09, if n = {n}", 0.09, n)
+print(f"the true risk itself        r = {together.loc['true_risk', 'event']:+.2f}")
+model = LogisticRegression().fit(one_hot, complete["cvd_event"])
+odds = np.exp(pd.Series(model.coef_[0], one_hot.columns))
+print(f"all else equal, one SD more cholesterol multiplies the odds by {odds['total_cholesterol']:.2f}")
 
 # %% [markdown] tags=["deep"]
-# First the paper's own row: it does not say how many patients it has; its listing gives each client 100, and from 100
-# a correlation of .05 cannot be told from none, nor from one of .2. Now ours. Blood pressure lies far above the
-# paper's .01, as it should where pressure really raises the risk. Cholesterol lies *below* the paper's .09, at zero,
-# and yet the equation that made these patients uses it: hold the rest fixed and the odds rise, as the last line says.
+# First the paper's own rows: from 100 patients a correlation of .09 cannot be told from none, nor from one of .2; from
+# 500 only just. So "modest" is not yet a finding. Now ours. Blood pressure lies far above .01, as it should where
+# pressure really raises the risk. Cholesterol lies at zero, and yet the equation that made these patients uses it: hold
+# the rest fixed and the odds rise, as the last line says.
 # (The old have a higher risk and a lower cholesterol, for one, which hides it.) And even somebody who knew every
 # patient's *true risk* would show a modest correlation, since most people at high risk are lucky. **With a yes-or-no
 # outcome, a small correlation does not mean a weak cause.**
 #
-# From its small correlations the paper concludes that predictors "require more complex models or the inclusion of more
-# variables". Does that follow? A linear model, a network, and the ceiling, on the same five splits:
+# From its small correlations the paper concludes that "single features are not good enough predictors" and "therefore
+# require more complex models or the inclusion of more variables". Does that follow? The best single column first; then,
+# each on the same five splits, a linear model, a network, and the ceiling:
 
 # %% tags=["deep"]
 splits = data.replicates("hospital_network", 5)
 work = dict(rounds=20, local_steps=20, batch_size=64, lr=0.3)
-linear, network = (federated.baselines(splits, hidden=h, **work).query("hospital == 'all'") for h in [(), (64, 64)])
-single = max(max(a, 1 - a) for a in (roc_auc_score(once["cvd_event"], once[c]) for c in columns))
-print(f"best single factor          AUC {single:.3f}")
-trained = {"linear": (linear, "pooled"), "network, two layers of 64": (network, "pooled")}
-for name, (table, kind) in (trained | {"best possible": (linear, "best possible")}).items():
+linear = federated.baselines(splits, hidden=(), **work).query("hospital == 'all'")
+network = federated.baselines(splits, hidden=(64, 64), **work).query("hospital == 'all'")
+singly = [roc_auc_score(measured["cvd_event"], measured[c]) for c in columns]
+print(f"best single factor          AUC {max(max(a, 1 - a) for a in singly):.3f}")
+for name, table, kind in [
+    ("linear", linear, "pooled"),
+    ("network, two layers of 64", network, "pooled"),
+    ("best possible", linear, "best possible"),
+]:
     auc = table.loc[table["baseline"] == kind, "auc"]
     print(f"{name:27} AUC {auc.mean():.3f} ± {auc.std():.3f}")
 
 # %% [markdown] tags=["deep"]
 # Half of the sentence holds: *more variables* carry the model from the best single factor nearly to the ceiling. The
-# other half does not follow: the linear model is already there, and the network adds nothing. Weak single correlations
-# say nothing about linear against complex; for that one has to compare models, as we just did.
+# other half does not follow: the linear model is already there, and the network adds nothing that five splits resolve.
+# Weak single correlations say nothing about linear against complex; for that one has to compare models, as we just did.
 #
 # Figure 11 is a pair plot. Ours is coloured by the true risk:
 
 # %% tags=["deep"]
-sample = once.sample(300, random_state=0)
+sample = measured.sample(300, random_state=0)
+risk = known.loc[sample.index, "true_risk"]
 plots.show(
-    plots.pairs(sample[["age", "total_cholesterol", "systolic_bp"]], known.loc[sample.index, "true_risk"], "true risk"),
-    alt="Scatter plots of age, cholesterol and blood pressure for 300 patients. The clouds are nearly round, while the "
-    "colour, true risk, deepens smoothly towards high age and high pressure.",
+    plots.pairs(sample[["age", "total_cholesterol", "systolic_bp"]], risk, "true risk"),
+    alt="Scatter plots of age, cholesterol and blood pressure for 300 patients. The clouds are "
+    "nearly round, while the colour, true risk, brightens smoothly towards high age and high "
+    "pressure.",
 )
 
 # %% [markdown] tags=["deep"]
@@ -703,7 +760,8 @@ pipeline = ColumnTransformer([
     ("categories", encoder, list(schema.categorical)),
 ])
 X = pipeline.fit_transform(everyone.train[[*schema.numeric, *schema.categorical]])
-print(f"{X.shape[1]} features; largest difference to the federated ones: {abs(X - everyone.X_train.numpy()).max():.0e}")
+difference = abs(X - everyone.X_train.numpy()).max()
+print(f"{X.shape[1]} features; largest difference to the federated ones: {difference:.0e}")
 
 # %% [markdown] tags=["deep"]
 # The same numbers, to the precision of 32-bit floats. Now real patients, with real habits: four hospitals, collected in
@@ -719,20 +777,20 @@ try:
     print(f"\nheart disease where cholesterol is 0: {ill[True]:.0%}, elsewhere: {ill[False]:.0%}\n")
 except OSError as reason:
     real = data.load("breast_cancer")
-    print("heart_disease is not on this machine and could not be fetched; breast_cancer stands in.\n", reason)
+    print(f"heart_disease is not here and could not be fetched; breast_cancer stands in.\n{reason}")
 print(real, *real.report, sep="\n- ")
 
 # %% [markdown] tags=["deep"]
 # Here a zero is not only a wrong number, it is a *good predictor*: it marks two hospitals whose patients were mostly
 # ill. A model that keeps the zeros learns who had no laboratory, and we would call it medicine. `data.load` treats
 # them as missing, fills in the agreed mean, and says so in its report, line by line. Always read the report. (If you
-# saw breast_cancer instead: there, thirteen zeros are genuine measurements and are left alone.)
+# saw breast_cancer instead: there, zeros are genuine measurements and are left alone.)
 
 # %% [markdown]
 # ## Recap
 #
 # 1. Removing names is not anonymity: date of birth, sex and postcode give the names back, and a hash can be guessed.
-# 2. k-anonymity hides you in a group; what the whole group shares is known all the same. What is not released cannot leak.
+# 2. k-anonymity hides you in a group; what the whole group shares is known all the same. Release only what is needed.
 # 3. Look before you compute: text, units, zeros, spellings and duplicates, hospital by hospital. No error message comes.
 # 4. Every treatment of gaps is an assumption about why they are there; a step that sees the target comes after the split.
 # 5. Counts and sums standardise five tables as one, exactly. Exact sums give patients away: not sharing rows is not privacy.
@@ -742,12 +800,13 @@ print(real, *real.report, sep="\n- ")
 # **1.** A hospital publishes year of birth, sex and the first three digits of the postcode. Is that anonymous?
 #
 # <details><summary>Answer</summary>It cannot be said from the list of columns. Count: how many share each combination,
-# what else is in the table, and what the outside world knows. The lab showed a few per cent alone in their group.</details>
+# what else is in the table, and what the outside world knows. Set the lab to 1 year and 3 digits: a few per cent are
+# alone in their group.</details>
 #
 # **2.** All eight patients in a group take the same drug. Which promise of k-anonymity is broken?
 #
-# <details><summary>Answer</summary>None. It promises that you cannot tell the eight apart, and you cannot. That is not the
-# promise they needed.</details>
+# <details><summary>Answer</summary>None. It promises that you cannot tell the eight apart, and you cannot. They would
+# have needed another promise.</details>
 #
 # **3.** Cholesterol has a mean of 152 and a hospital's own mean is 5. What do you check first?
 #
@@ -772,6 +831,8 @@ print(real, *real.report, sep="\n- ")
 # - L. Sweeney, *k-anonymity: a model for protecting privacy*, 2002, doi:10.1142/S0218488502001648.
 # - D. Barth-Jones, *The 're-identification' of Governor William Weld's medical information*, 2012, SSRN 2076397: a
 #   sober second look.
+# - S. Ganta, S. Kasiviswanathan, A. Smith, *Composition attacks and auxiliary information in data privacy*, 2008,
+#   arXiv:0803.0032.
 # - A. Machanavajjhala et al., *l-diversity: privacy beyond k-anonymity*, 2007, doi:10.1145/1217299.1217302.
 # - L. Rocher, J. Hendrickx, Y.-A. de Montjoye, *Estimating the success of re-identifications in incomplete datasets using
 #   generative models*, 2019, doi:10.1038/s41467-019-10933-3.
