@@ -9,8 +9,8 @@
 # - name who could look where in such a system, and what stops them (or does not),
 # - run, check and reset the lessons of this course.
 #
-# **Time:** 20 minutes. **You need:** to have started the course with `python course.py lab`. Run the next three cells
-# (Shift+Enter, three times). Two are folded, click their dots to look inside; the third is alive.
+# **Time:** 20 minutes. **You need:** to have started the course with `python course.py lab`. Run the next cells
+# (Shift+Enter, a few times). Two are folded, click their dots to look inside; the last one is alive.
 
 # %% jupyter={"source_hidden": true}
 import sys
@@ -48,6 +48,9 @@ def alone_or_together(show, data_set, rounds, patients):
         alt="AUC for each hospital: its own model, the one trained together, the pooled one.",
     )
 
+
+# %% [markdown]
+# **Is it worth learning together?** Run this cell, then move the sliders.
 
 # %%
 widgets.lab(

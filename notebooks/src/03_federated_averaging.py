@@ -211,7 +211,7 @@ for name in ("Northgate", "Harbour", "all"):
 # 2. Only 20% taking part: one hospital a round. What happens to the curve, and why does it shake more with skew?
 # 3. Choose skew 0.1 and compare the *local-only* line on the left with *pooled*. Why is it so high? (Answer below.)
 #
-# To use your own table, put it into `own` first.
+# To use your own table, put it into `own`.
 
 # %%
 own = None  # or: own = data.replicates(pandas.read_csv("my.csv"), 3, target="outcome")
@@ -221,6 +221,10 @@ def three_splits(name):
     return data.replicates(name, 3)
 
 
+# %% [markdown]
+# This is what runs when you move something: deal out, train, train the baselines, draw.
+
+# %%
 def rounds_and_skew(show, data_set, rounds, local_steps, participation, skew):
     runs = data_set
     if skew != "as they are":
@@ -243,8 +247,7 @@ def rounds_and_skew(show, data_set, rounds, local_steps, participation, skew):
 
 
 # %% [markdown]
-# The function above is what runs when you move something: deal out, train, train the baselines, draw. Below are its
-# controls.
+# And these are its controls:
 
 # %%
 widgets.lab(
@@ -285,6 +288,9 @@ plots.show(
     alt="AUC gained by each hospital from the global model, mean and standard deviation over ten "
     "splits. All means lie right of zero, Harbour's furthest.",
 )
+
+# %% [markdown]
+# Differences are much narrower than the AUC values themselves. Hospital by hospital:
 
 # %%
 by = gain.query("hospital != 'all'").groupby("hospital")["gain"]
@@ -410,13 +416,16 @@ shares = {
 }
 plots.show(
     plots.bands(shares, xlabel="patients in the step", ylabel="share read whole", log_x=True),
-    alt="Share of the batch that the server reads whole, falling with its size, less so in wide networks.",
+    alt="Share of the batch that the server reads whole; it falls with size, less in wide networks.",
 )
+
+# %% [markdown]
+# For batches of eight, and how often a guess of the server is right:
 
 # %%
 for width, every in attacks.items():
     read, right, guesses = np.sum(every[3], axis=0)  # batches of eight
-    print(f"{width:3} neurons: {read / 20:.1f} of 8 patients read, {right / guesses:.0%} of guesses right")
+    print(f"{width:3} neurons: {read / 20:.1f} of 8 read, {right / guesses:.0%} of guesses right")
 
 # %% [markdown]
 # Most guesses are right. Averaging hides patients only among enough others, and a wider network needs more of them. All this was one step from
@@ -548,6 +557,10 @@ def keras_start(n_models, seed):
     return fleet.Params(weights, [torch.zeros_like(b) for b in like_torch.biases])
 
 
+# %% [markdown] tags=["deep"]
+# A round of the paper, for all repetitions at once; the listing and its mended version differ in two lines.
+
+# %% tags=["deep"]
 @fleet.one_thread()  # matrices this small are faster on one core
 def accuracy_by_round(send_the_model, rounds=50):
     world, curve = keras_start(repeats, seed=0), []
@@ -575,6 +588,9 @@ plots.show(
     alt="Accuracy over 50 rounds. As printed it stays level at one half, with a wide band; with the "
     "global model sent to the clients it rises to about 0.8.",
 )
+
+# %% [markdown] tags=["deep"]
+# The same in numbers, and how often luck alone looks like learning:
 
 # %% tags=["deep"]
 for name, curve in (("as printed", printed), ("with the line", mended)):
