@@ -318,32 +318,18 @@ def _train(
             loss=task,
             seed=[rngs[r][h] for r, h in zip(run, hospital, strict=True)],
         )
-        change, now, before = local.flat() - start.flat(), weight[run, hospital], world.flat()
+        change, before = local.flat() - start.flat(), world.flat()
         if aggregator is None:
-            share = torch.from_numpy(now / np.bincount(run, now)[run]).to(change)
-            mean = torch.zeros_like(before).index_add(0, torch.from_numpy(run), change * share.unsqueeze(1))
+            mean, up = _in_the_open(change, weight[run, hospital], run, part)
         else:
-            mean = torch.zeros_like(before)
-        n_bytes = _BYTES * change.shape[1]
+            mean, up = _through(aggregator, change, weight[run, hospital], run, part, hiding)
+        size_of_model = _BYTES * change.shape[1]
         for r, members in enumerate(part):
-            mine, kept = run == r, record and seed_of[r] == 0
-            at = [names[h] for h in members]
-            head = (turn, int(seed_of[r]))
-            vector = before[r].numpy() if kept else None
-            messages[r] += [(*head, "server", name, "global model", n_bytes, vector) for name in at]
-            if aggregator is None:
-                vectors = change[mine].numpy() if kept else [None] * len(at)
-                up = [(name, "server", "update", n_bytes, v) for name, v in zip(at, vectors, strict=True)]
-            else:
-                alive = np.ones(len(at), dtype=bool)
-                total, up = aggregator.aggregate(change[mine].numpy(), now[mine], alive=alive, rng=hiding[r])
-                if np.shape(total) != (change.shape[1],):
-                    raise ValueError(
-                        f"aggregator must return the mean as {change.shape[1]} numbers; its shape is {np.shape(total)}."
-                    )
-                mean[r] = torch.as_tensor(total)
-                up = [(_who(a, at), _who(b, at), what, size, v if kept else None) for a, b, what, size, v in up]
-            messages[r] += [(*head, *message) for message in up]
+            down = [("server", h, "global model", size_of_model, before[r].numpy()) for h in members]
+            for sender, receiver, what, n_bytes, values in down + up[r]:
+                ends = (end if isinstance(end, str) else names[end] for end in (sender, receiver))
+                kept = values if record and seed_of[r] == 0 else None
+                messages[r].append((turn, int(seed_of[r]), *ends, what, n_bytes, kept))
         world = world.like(before + mean)
         metrics.append(_evaluate(world, tests, task))
         if on_round is not None and on_round(*so_far()) is True:
@@ -351,8 +337,28 @@ def _train(
     return so_far()
 
 
-def _who(position, names: list[str]) -> str:
-    return position if isinstance(position, str) else names[position]
+def _in_the_open(change: Tensor, weight: np.ndarray, run: np.ndarray, part: list) -> tuple[Tensor, list[list]]:
+    """The server sees every update: weighted mean ``[runs, D]`` and the messages of each run."""
+    share = torch.from_numpy(weight / np.bincount(run, weight)[run]).to(change)
+    mean = change.new_zeros(len(part), change.shape[1])
+    mean.index_add_(0, torch.from_numpy(run), change * share.unsqueeze(1))
+    updates, n_bytes = iter(change.numpy()), _BYTES * change.shape[1]
+    return mean, [[(h, "server", "update", n_bytes, next(updates)) for h in members] for members in part]
+
+
+def _through(aggregator, change: Tensor, weight: np.ndarray, run: np.ndarray, part: list, rngs: list):
+    """The same by an aggregator, run by run; positions in its messages become hospitals."""
+    mean, messages = change.new_zeros(len(part), change.shape[1]), []
+    for r, members in enumerate(part):
+        updates, alive = change[torch.from_numpy(run == r)].numpy(), np.ones(len(members), dtype=bool)
+        total, sent = aggregator.aggregate(updates, weight[run == r], alive=alive, rng=rngs[r])
+        if np.shape(total) != mean[r].shape:
+            wrong = f"its shape is {np.shape(total)}"
+            raise ValueError(f"aggregator must return the mean as {change.shape[1]} numbers; {wrong}.")
+        mean[r] = torch.as_tensor(total)
+        named = [[end if isinstance(end, str) else members[end] for end in m[:2]] for m in sent]
+        messages.append([(*ends, *m[2:]) for ends, m in zip(named, sent, strict=True)])
+    return mean, messages
 
 
 def _checked(federations: Sequence[Federation], setting: dict) -> dict:
