@@ -321,27 +321,26 @@ def fit(
 
 
 def _train(trained, X, y, plan, settings, rngs, optimiser, loss) -> None:
-    """Train models in place, batch by batch; divide by the rows of a batch, or by their expected number."""
+    """Train models in place, batch by batch."""
     start = trained.clone() if "proximal" in settings else trained
     state = [trained.map(torch.zeros_like) for _ in range(_STATES[optimiser])]
     views = None
-    for step, (index, weight) in enumerate(plan, start=1):
+    for step, (index, share) in enumerate(plan, start=1):
         if views is None or views[0].n_models != len(index):
             views = [p[: len(index)] for p in (trained, start, *state)]
             now = {name: value[: len(index)] for name, value in settings.items()}
-        picked, weight = index.flatten().to(X.device), weight.to(X)
-        count = now["expected"].unsqueeze(1) if "expected" in now else weight.sum(1, keepdim=True)
+        picked, share = index.flatten().to(X.device), share.to(X)
         gradient = gradients(
             views[0],
             X.index_select(0, picked).view(*index.shape, -1),
             y.index_select(0, picked).view(*index.shape, 1),
-            weight / count,
+            share,
             loss=loss,
             max_norm=now.get("max_norm"),
         )
         if "noise_multiplier" in now:
-            spread = (now["noise_multiplier"] * now["max_norm"]).unsqueeze(1) / count
-            gradient = _add_noise(gradient, spread, rngs)
+            one = 1 / now["expected"] if "expected" in now else share[:, 0]  # of a row in the average
+            gradient = _add_noise(gradient, (now["noise_multiplier"] * now["max_norm"] * one).unsqueeze(1), rngs)
         _step(*views, gradient=gradient, step=step, optimiser=optimiser, **now)
 
 

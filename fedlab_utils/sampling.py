@@ -40,23 +40,29 @@ def shuffled(
 
     Yields
     ------
-    index, weight
-        ``[active, B]``: row numbers, and 1 for those that count (0 is padding).
+    index, share
+        ``[active, B]``: row numbers, and the share of each in its model's batch (0 is padding).
     """
     size = np.array([len(r) for r in rows])
     start = np.cumsum(size) - size
     order = np.concatenate(rows)
     epoch = -(-size // batch_size)
     column = np.arange(min(batch_size, size.max()))
+    whole_batch = torch.full((len(rows), len(column)), 1 / len(column))
+    falling = -np.asarray(steps)
     for step in range(steps[0]):
-        active = np.searchsorted(-np.asarray(steps), -step)
+        active = np.searchsorted(falling, -step)
         done = step % epoch[:active] * batch_size  # rows of its epoch that each model has seen
         for k in np.flatnonzero(done == 0):
             rngs[k].shuffle(order[start[k] : start[k] + size[k]])
-        left = size[:active] - done
+        first, left = (start[:active] + done)[:, None], (size[:active] - done)[:, None]
+        if left.min() >= len(column):
+            yield torch.from_numpy(order[first + column]), whole_batch[:active]
+            continue
         take = column[: left.max()]
-        index = order[(start[:active] + done)[:, None] + np.minimum(take, left[:, None] - 1)]
-        yield torch.from_numpy(index), torch.from_numpy((take < left[:, None]).astype(np.float32))
+        share = (take < left) / np.minimum(left, len(take))
+        index = order[first + np.minimum(take, left - 1)]
+        yield torch.from_numpy(index), torch.from_numpy(share.astype(np.float32))
 
 
 def poisson(
@@ -65,13 +71,15 @@ def poisson(
     """Poisson-sampled batches: each row enters each batch by its own coin flip, with ``q = batch_size / n``.
 
     Batch sizes vary and a batch may be empty; it is yielded all the same. Arguments and yields are those of
-    `shuffled`.
+    `shuffled`, except that a row's share is one over the *expected* size of a batch.
     """
+    expected = np.minimum(batch_size, [len(r) for r in rows])
+    falling = -np.asarray(steps)
     for step in range(steps[0]):
-        active = np.searchsorted(-np.asarray(steps), -step)
+        active = np.searchsorted(falling, -step)
         picks = [r[rng.random(len(r)) < batch_size / len(r)] for r, rng in zip(rows[:active], rngs, strict=False)]
         width = max(1, *(len(p) for p in picks))
         padded = zip(picks, rows, strict=False)  # padding with a model's own row: another's may be worth hiding
         index = np.stack([np.pad(p, (0, width - len(p)), constant_values=r[0]) for p, r in padded])
-        weight = np.arange(width) < np.array([[len(p)] for p in picks])
-        yield torch.from_numpy(index), torch.from_numpy(weight.astype(np.float32))
+        share = (np.arange(width) < np.array([[len(p)] for p in picks])) / expected[:active, None]
+        yield torch.from_numpy(index), torch.from_numpy(share.astype(np.float32))
