@@ -317,12 +317,12 @@ def _about_hospitals(parts: Sequence[Part], schema: Schema) -> list[str]:
     for part in parts:
         n_train, n_test = len(part.train), len(part.test)
         if n_train + n_test < _FEW or not n_test:
-            notes.append(f"{part.name} has {n_train} rows to train on and {n_test} to test on.")
+            notes.append(f"{part.name} has {n_train} row{'s' * (n_train != 1)} to train on and {n_test} to test on.")
         if n_train == 1:
             notes.append(f"What {part.name} adds to a sum are the values of its only training patient.")
         seen = part.train[schema.target].unique()
         if schema.task != "regression" and len(seen) == 1:
-            notes.append(f"All {n_train} training rows of {part.name} have {schema.target} = {seen[0]}.")
+            notes.append(f"Every training row of {part.name} has {schema.target} = {seen[0]}.")
     return notes
 
 

@@ -493,7 +493,7 @@ def test_bad_calls_get_one_sentence(call, says):
 def test_a_hospital_with_one_class():
     some = federation(table().assign(ill=lambda f: f["ill"].where(f["ward"] != "B", 1)))
     assert some.hospitals[[h.name for h in some.hospitals].index("B")].y_train.mean() == 1
-    assert any("training rows of B have ill = 1" in line for line in some.report)
+    assert any("Every training row of B has ill = 1" in line for line in some.report)
 
 
 def test_hospitals_with_one_two_and_three_rows():
@@ -502,7 +502,7 @@ def test_hospitals_with_one_two_and_three_rows():
     sizes = {h.name: (len(h.X_train), len(h.X_test)) for h in some.hospitals}
     assert sizes["one"] == (1, 0) and sizes["two"] == (1, 1) and sizes["three"] == (2, 1)
     report = " ".join(some.report)
-    assert "one has 1 rows to train on and 0 to test on" in report and "only training patient" in report
+    assert "one has 1 row to train on and 0 to test on" in report and "only training patient" in report
 
 
 def test_a_category_only_in_test_rows_is_zero_everywhere():

@@ -44,7 +44,7 @@ def server_still_sees(yours):
 def overall_accuracy(yours):
     "a function of a list of accuracies and a list of patients per hospital that returns one accuracy"
     mistakes = {
-        "You gave Island's 20 patients as much say as North's 600. Who should count alike?": 0.65,
+        "You gave West's 20 patients as much say as East's 600. Who should count alike?": 0.65,
         "That is the number of right predictions; divide by all patients.": 490.0,
         "You have mixed up the weights: the small hospital got the large one.": (0.8 * 20 + 0.5 * 600) / 620,
     }

@@ -56,8 +56,7 @@ def learning_curves(history: pd.DataFrame, baselines: pd.DataFrame | None = None
     Parameters
     ----------
     history : of a federated run
-    baselines : of `federated.baselines`: pooled and best possible are lines, local-only stands beside the
-        hospital it belongs to
+    baselines : of `federated.baselines`: lines on the left, and local-only beside each hospital on the right
     """
     made, (left, right) = figure(9.5, 3.9, ncols=2)
     curve = history[history["hospital"] == "all"].groupby("round")["auc"].agg(["mean", "std"]).fillna(0)
@@ -67,7 +66,7 @@ def learning_curves(history: pd.DataFrame, baselines: pd.DataFrame | None = None
     shown = hospitals[:12]  # more names do not fit
     marks = {"federated": last_round(history)}
     if baselines is not None:
-        for name, color in (("pooled", PALETTE[2]), ("best possible", PALETTE[7])):
+        for name, color in (("pooled", PALETTE[2]), ("best possible", PALETTE[7]), ("local-only", PALETTE[1])):
             value = baselines[(baselines["baseline"] == name) & (baselines["hospital"] == "all")]["auc"]
             if len(value):
                 left.axhline(value.mean(), color=color, linestyle="--", label=name)
@@ -76,8 +75,7 @@ def learning_curves(history: pd.DataFrame, baselines: pd.DataFrame | None = None
         values = table.groupby("hospital")["auc"].agg(["mean", "std"]).reindex(shown)
         color = PALETTE[0] if name == "federated" else PALETTE[1]
         at = np.arange(len(shown)) + shift
-        label = name if name == "local-only" else None
-        right.errorbar(at, values["mean"], values["std"].fillna(0), fmt="o", color=color, capsize=3, label=label)
+        right.errorbar(at, values["mean"], values["std"].fillna(0), fmt="o", color=color, capsize=3)
     left.set(xlabel="round (0 = untrained)", ylabel="AUC, all test patients")
     right.set(ylabel="AUC, own test patients", xlim=(-0.6, len(shown) - 0.4))
     left.xaxis.get_major_locator().set_params(integer=True)

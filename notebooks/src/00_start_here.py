@@ -112,6 +112,8 @@ plots.show(
 )
 
 # %% [markdown]
+# Lessons in bold are ready.
+#
 # | lesson | question | minutes (core + deep) |
 # | --- | --- | --- |
 # | **00 Start here** | what is it all for? | 20 |
@@ -126,7 +128,7 @@ plots.show(
 # ## Who could look where? (the *threat model*)
 #
 # "Private" means nothing until you say *from whom*. So let us look at what really travels when five hospitals train
-# together. A run keeps a transcript of every message:
+# together. A run keeps a transcript of every message of the training:
 
 # %%
 federation = data.load("hospital_network")
@@ -140,15 +142,15 @@ run.transcript.groupby(["sender", "receiver", "what"], sort=False)["bytes"].agg(
 # | who | sees patients' rows | sees single updates | sees the global model | sees predictions | answered in |
 # | --- | --- | --- | --- | --- | --- |
 # | a doctor in the hospital | own hospital's | own hospital's | yes | yes | (trusted with them) |
-# | another hospital | no | no | **yes, every round** | yes | 04, 06 |
-# | the server | no, but means and sums of columns | **yes, every round** | yes, every round | yes | 05, 07, 04 |
+# | another hospital | no, but the agreed means and spreads | no | **yes, every round** | yes | 04, 06 |
+# | the server | no, but counts, sums and sums of squares of columns | **yes, every round** | yes, every round | yes | 05, 07, 04 |
 # | somebody on the wire | no | **yes, if not encrypted** | yes, if not encrypted | no | ordinary encryption (TLS) |
 # | a user of the finished model | no | no | the last one | **yes** | 04, 06 |
 # | a reader of a released table | **yes, if it is released** | no | no | no | 01, 02, 04 |
 #
 # We assume here that everybody follows the protocol and only looks (*honest but curious*), and that nobody conspires.
-# A server that alters the model it sends out reads more (Boenisch et al., arXiv:2112.02918), and of two hospitals each
-# gets the other's update by subtraction.
+# A server that alters the model it sends out reads more (Boenisch et al., arXiv:2112.02918), and if there
+# are only two hospitals, each can get the other's update by subtraction.
 #
 # Bold marks the surprising view. In lesson 03 you will sit in the server's seat and read a patient, age and blood
 # pressure and all, out of an update. Each answer protects against some seats and not against others:
@@ -169,9 +171,10 @@ server_still_sees_solution = {"sum of updates", "global model"}
 checks.server_still_sees(server_still_sees_solution)
 
 # %% [markdown]
-# Something else has left the hospitals before the first round: the means and spreads that they agreed on to scale
-# their columns. The *ledger* of the course keeps account of everything that was released about patients, and of the
-# promise that went with it.
+# The transcript begins with the first round. Before it, each hospital has sent the server counts, sums and sums of
+# squares of its columns, from which the means and spreads for scaling follow. Afterwards the scores on its test patients
+# are told to everybody, unprotected. The *ledger* of the course keeps account of everything that was released about
+# patients, and of the promise that went with it.
 
 # %%
 ledger = run.ledger.table()
@@ -197,7 +200,7 @@ print(f"{(sizes == 1).mean():.1%} of {len(raw):,} records are unique in birth da
 #
 # ## What the documents promise
 #
-# This course implements five documents. Each makes a promise, and each promise gets its day:
+# This course implements five documents. Each makes a promise, and each promise gets its day (bold: ready today):
 #
 # | document | promise | tested in |
 # | --- | --- | --- |
@@ -246,10 +249,11 @@ small = data.from_frame(mine, target="readmitted", hospital="clinic")
 print(small, *small.report, sep="\n- ")
 
 # %% [markdown]
-# Put your own federation into `own` in the second cell, run the lab again, and choose *my own table*.
+# Put your own federation into `own` in the second code cell at the top (folded: click its dots), run that cell and the
+# lab again, and choose *my own table*.
 #
-# <div class="alert alert-info"><b>Your turn ★★</b> North has 600 test patients and 80% of the predictions right,
-# Island has 20 and 50%. What share is right over all patients? Write it for any number of hospitals; the idea
+# <div class="alert alert-info"><b>Your turn ★★</b> East has 600 test patients and 80% of the predictions right, West
+# has 20 and 50%. What share is right over all patients? Write it for any number of hospitals; the idea
 # carries all of lesson 03.</div>
 
 # %%
@@ -297,8 +301,8 @@ print("They agree to .002:", abs(ours - theirs) < 0.002)
 #
 # ## Quiz
 #
-# <details><summary>1. What travels in federated training, and what stays?</summary>Models and updates travel; rows
-# stay in their hospital.</details>
+# <details><summary>1. What travels in federated training, and what stays?</summary>Models and updates travel, and
+# before and after them sums of columns and test scores; rows stay in their hospital.</details>
 #
 # <details><summary>2. Who sees single updates if nothing is done about it?</summary>The server, in every round, and
 # whoever can read the wire.</details>

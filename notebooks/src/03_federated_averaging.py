@@ -47,7 +47,7 @@ baselines = federated.baselines(splits, **work)
 plots.show(
     plots.by_hospital(baselines, ["local-only", "pooled", "best possible"]),
     alt="One line a hospital, three marks each: AUC of its own model, of a model on pooled rows, and "
-    "the best possible. Local-only lies left of pooled in every line, furthest in Harbour's.",
+    "the best possible. Local-only lies furthest left of pooled in Harbour's line.",
 )
 
 # %% [markdown]
@@ -197,7 +197,8 @@ for name in ("Northgate", "Harbour", "all"):
     print(f"{name:9} {change.loc[name].mean():+.4f} ± {change.loc[name].std():.4f} AUC if all count alike")
 
 # %% [markdown]
-# A few thousandths at most: with hospitals this similar the weights are a question of fairness more than of AUC.
+# Less than a thousandth on average, though single runs differ by a few thousandths: with hospitals this similar the
+# weights are a question of fairness more than of AUC.
 # They stop being one when a hospital is small *and* different. Weighted by rows it is outvoted, weighted alike its
 # noise is everybody's.
 #
@@ -211,7 +212,7 @@ for name in ("Northgate", "Harbour", "all"):
 # 2. Only 20% taking part: one hospital a round. What happens to the curve, and why does it shake more with skew?
 # 3. Choose skew 0.1 and compare the *local-only* line on the left with *pooled*. Why is it so high? (Answer below.)
 #
-# To use your own table, put it into `own`.
+# To use your own table, put a list of its splits into `own`, as the comment shows.
 
 # %%
 own = None  # or: own = data.replicates(pandas.read_csv("my.csv"), 3, target="outcome")
@@ -299,8 +300,10 @@ for name, mean in by.mean().sort_values(ascending=False).items():
 
 # %% [markdown]
 # Harbour gains most on average; the list says in how many splits. That answers the question from the beginning, with
-# its honest error bar. Size is not all: read the order of the others. Now the other side. We deal the patients out with a skew of 0.5, the same draw for all five splits,
-# and ask for *accuracy*.
+# its honest error bar. Size is not all: Stonebridge is the second smallest.
+#
+# Now the other side. We deal the patients out with a skew of 0.5, the same draw for all five splits, and ask for
+# *accuracy*.
 
 # %%
 skewed = [one.repartition(5, alpha=0.5, seed=0) for one in splits]
@@ -492,7 +495,7 @@ def bytes_on_the_wire_solution(n_parameters, n_hospitals, rounds):
 checks.bytes_on_the_wire(bytes_on_the_wire_solution)
 
 # %% [markdown] tags=["deep"]
-# The transcript of a run lists every message, so the answer can be checked against what really travelled.
+# The transcript of a run lists every message of the training, so the answer can be checked against what really travelled.
 
 # %% tags=["deep"]
 one = run.transcript.query("seed == 0")
@@ -517,7 +520,8 @@ print(f"all training rows at once would have been {rows_as_bytes:,} bytes")
 # | printed log | .49 | .40 | .37 | .51 | .63 |
 # | Table 1 | .49 | .50 | .54 | .55 | .60 |
 #
-# Which one is it? We need not guess: with many networks trained side by side (the package calls it a *fleet*) we repeat
+# Which of the two is right we cannot tell. Whether either shows learning, we need not guess: with many networks trained
+# side by side (the package calls it a *fleet*) we repeat
 # the experiment 200 times at once, a thousand clients in all. Before you run it, look at what the listing does at the
 # start of a client's turn. In its words, `local_model = create_keras_model()`, and then training begins.
 #
@@ -558,7 +562,7 @@ def keras_start(n_models, seed):
 
 
 # %% [markdown] tags=["deep"]
-# A round of the paper, for all repetitions at once; the listing and its mended version differ in two lines.
+# A round of the paper, for all repetitions at once; the listing and its mended version differ only in the `if`.
 
 # %% tags=["deep"]
 @fleet.one_thread()  # matrices this small are faster on one core
@@ -590,7 +594,7 @@ plots.show(
 )
 
 # %% [markdown] tags=["deep"]
-# The same in numbers, and how often luck alone looks like learning:
+# The same in numbers (± is the standard deviation over the 200 repetitions), and how often luck alone looks like learning:
 
 # %% tags=["deep"]
 for name, curve in (("as printed", printed), ("with the line", mended)):
@@ -661,14 +665,15 @@ if heart is not None:
     display(table.T)
 
 # %% [markdown] tags=["deep"]
-# Read it in three steps. Our pooled-test figure agrees with the published one within its spread; single hospitals (16
-# test patients in Switzerland) differ by more. The published FedAvg was stopped
+# Read it in three steps. Our pooled-test figure agrees with the published one within its spread, and the single hospitals
+# are close (with 16 test patients, as in Switzerland, one patient alone is .06). The published FedAvg was stopped
 # early: a larger learning rate, nothing else, closes most of the gap to pooled training (.795 ± .002 in the same
 # benchmark), so "federation costs five points" is not what this table shows. And no federated row beats the majority
 # class in Switzerland or at the VA: most of their patients are ill, and a model that says so of everyone is hard to beat in
 # *accuracy*.
 #
-# All of this is one split of 740 patients. How much would another split change?
+# All of this is one split of 740 patients. How much would another split change? For this we take the kit's own version
+# of the data (all 920 patients, missing values filled in, one scale for all) and AUC.
 
 # %% tags=["deep"]
 if heart is not None:
@@ -682,7 +687,7 @@ if heart is not None:
 
 # %% [markdown] tags=["deep"]
 # Training seeds hardly matter, the split matters many times as much. Error bars over seeds alone would look
-# wonderfully small and mean nothing: **replicate the split.**
+# wonderfully small and say nothing about other patients: **replicate the split.**
 
 # %% [markdown] tags=["deep"]
 # ## ◆ In the real world
