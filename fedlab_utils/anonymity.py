@@ -19,6 +19,9 @@ from fedlab_utils.evaluation import rank_auc
 
 STEPS = 44  # the ages of the network span 44 years; other numbers are cut into as many steps
 DIGITS = 5  # of a postcode
+AGE = ("age", "birth_year", "year_of_birth", "year of birth")
+SEX = ("sex", "gender")
+PLACE = ("postcode", "zip", "zipcode", "zip_code")
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,15 @@ def released(federation: Federation) -> Released:
     frame = pd.concat([everyone.train, everyone.test], ignore_index=True)
     schema, left = federation.schema, [c for c in frame.columns if c != federation.target]
     roles = []
-    for wished, candidates in (("age", schema.numeric), ("sex", schema.categorical), (None, left)):
+    for wished, candidates in ((AGE, schema.numeric), (SEX, schema.categorical), (PLACE, left)):
         free = [c for c in candidates if c in left]
-        chosen = wished if wished in left else next(iter(free), None)
+        chosen = next((c for c in free if c.lower() in wished), next(iter(free), None))
         roles.append(chosen)
         left = [c for c in left if c != chosen]
     number, group, place = (None if c is None else frame[c] for c in roles)
     none = np.zeros(len(frame), int)
     return Released(
-        number=none if number is None else _steps(number, STEPS, exact=roles[0] == "age"),
+        number=none if number is None else _steps(number, STEPS, exact=_in_years(roles[0], number)),
         group=none if group is None else pd.factorize(group)[0],
         place=np.array([""] * len(frame)) if place is None else _address(place),
         columns=tuple(roles),
@@ -96,6 +99,11 @@ def _network() -> Released:
         person=patients["name"].to_numpy(str),
         register=(*known[1], register["name"].to_numpy(str)),
     )
+
+
+def _in_years(name: str | None, values: pd.Series | None) -> bool:
+    """Whether a column is called an age or a year, and has the range of one."""
+    return values is not None and name.lower() in AGE and values.max() - values.min() > 5
 
 
 def _year(table: pd.DataFrame) -> np.ndarray:
@@ -177,7 +185,8 @@ def auc(table: Released, width: int, *, splits: int = 20, seed: int = 0) -> np.n
     """Test AUC ``[splits]`` of a model that sees nothing but the year of birth, in groups of `width`.
 
     The model gives a patient the share of training patients of the same group who have the outcome, mixed
-    with one patient's worth of the overall share. A third of the rows is for testing.
+    with one patient's worth of the overall share. A third of the rows is for testing; splits whose test
+    patients all have the same outcome are left out.
     """
     group = pd.factorize(np.asarray(table.number) // width)[0]
     y, n, rng = table.outcome, len(table.outcome), np.random.default_rng(seed)
@@ -188,7 +197,7 @@ def auc(table: Released, width: int, *, splits: int = 20, seed: int = 0) -> np.n
         hits = np.bincount(group[train], y[train], group.max() + 1)
         share = (hits + y[train].mean()) / (np.bincount(group[train], minlength=len(hits)) + 1)
         areas[k] = rank_auc(share[group[test]], y[test], np.zeros(len(test), int), 1)[0]
-    return areas
+    return areas[~np.isnan(areas)]
 
 
 def sentence(table: Released, width: int, digits: int) -> str:
@@ -199,19 +208,22 @@ def sentence(table: Released, width: int, digits: int) -> str:
         kept = f"{digits} digits of the postcode" if digits else "no postcode"
         what = f"Birth years in groups of {width}, sex and {kept}"
     else:
-        unit = f"{width}" if number == "age" else f"{width}/{STEPS} of its range"
+        unit = f"{width}" if (number or "").lower() in AGE else f"{width}/{STEPS} of its range"
         what = f"Here {number} in groups of {unit}" if number else "No column of numbers"
         what += f", {group}" if group else ""
-        what += f" and {place} cut {digits} times stand in for birth year, sex and postcode" if place else ""
+        what += f" and {place} cut {digits} times" if place and digits else ""
+        what += " stand in for birth year, sex and postcode"
     names = named(table, width, digits)
     link = "a register of everybody could name the patients who are alone"
     if names and names[0] > 0:
         link = f"the register gives {names[0]:.1%} a name, {names[1]:.0%} of them the right one"
     elif names:
         link = "the register gives nobody a name"
-    return (
+    read = (
         f"{what}: {(sizes == 1).mean():.1%} of {len(sizes):,} patients are alone in their group, the smallest "
-        f"group has k = {sizes.min()}, and {link}. A model that sees only these groups of "
-        f"{number or 'nothing'} reaches an AUC of {areas.mean():.3f} ± {areas.std():.3f} for "
-        f"{table.outcome_name} ({len(areas)} splits)."
+        f"group has k = {sizes.min()}, and {link}."
     )
+    if number is None or not len(areas):
+        return f"{read} {'Too few patients' if number else 'No numbers'} to test a model on."
+    score = f"{areas.mean():.3f} ± {areas.std():.3f} for {table.outcome_name} ({len(areas)} splits)"
+    return f"{read} A model that sees only these groups of {number} reaches an AUC of {score}."

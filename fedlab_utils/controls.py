@@ -85,7 +85,14 @@ def switch(value: bool = False, *, label: str = "") -> W.Checkbox:
     return W.Checkbox(value=bool(value), description=label, indent=False)
 
 
-def data_choice(load: Callable[[str], Any], names: Iterable[str], own=None, *, label: str = "Data") -> W.Dropdown:
+def data_choice(
+    load: Callable[[str], Any],
+    names: Iterable[str],
+    own=None,
+    *,
+    label: str = "Data",
+    make: str = 'data.from_frame(table, target="outcome", hospital="clinic")',
+) -> W.Dropdown:
     """A drop-down list of data sets, with the learner's own table at the end.
 
     The run receives what was loaded, not the name. Each is loaded in the background, once per process.
@@ -96,14 +103,16 @@ def data_choice(load: Callable[[str], Any], names: Iterable[str], own=None, *, l
     names : such as ``data.names()``; the first one is where it starts
     own : the learner's own data, of the kind that `load` returns; None if there are none
     label : what it sets, in words
+    make : how `own` is made of a table, for the hint
 
     Raises
     ------
-    NotAtHand : when the run starts, if the learner's own table was chosen and `own` is None, or if `load`
-        raises an OSError (no network)
+    NotAtHand : when the run starts, if the learner's own table was chosen and `own` is None or not of the kind
+        that `load` returns, or if `load` raises an OSError (no network)
     """
     loaders = {name: Later(_load, load, name) for name in names}
-    return choice(loaders | {"my own table": Later(_own, own)}, label=label)
+    example = functools.partial(_load, load, next(iter(loaders)))
+    return choice(loaders | {"my own table": Later(_own, own, example, make)}, label=label)
 
 
 @functools.lru_cache(maxsize=32)
@@ -114,13 +123,16 @@ def _load(load: Callable[[str], Any], name: str):
         raise NotAtHand(str(reason)) from reason
 
 
-def _own(own):
+def _own(own, example: Callable, make: str):
+    how = (
+        f'In a cell above, read your file, table = pd.read_csv("my.csv"), and set own = {make}, with the names of '
+        "your columns (hospital may be left out); then run both cells again."
+    )
     if own is None:
-        raise NotAtHand(
-            "There is no table of yours yet. In a cell above, set "
-            'own = data.from_frame(pd.read_csv("my.csv"), target="outcome"), with your file and the name of '
-            "your outcome column; then run this cell again."
-        )
+        raise NotAtHand(f"There is no table of yours yet. {how}")
+    kinds = [{type(part) for part in (it if isinstance(it, list) else [it])} for it in (own, example())]
+    if isinstance(own, list) != isinstance(example(), list) or kinds[0] != kinds[1]:
+        raise NotAtHand(f"What own holds ({type(own).__name__}) is not what this lab needs. {how}")
     return own
 
 

@@ -190,3 +190,23 @@ def test_figure_draws(name):
 def test_panels_of_one_question_share_their_axis():
     figure = plots.intervals({"a": {"x": (0.0, 1.0)}, "b": {"x": (50.0, 1.0)}}, xlabel="points")
     assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+
+
+def test_columns_are_found_by_name_in_any_case_and_an_age_must_be_one():
+    rng = np.random.default_rng(0)
+    columns = {"x": rng.normal(size=60), "Age": rng.integers(20, 80, 60), "Zip": rng.integers(0, 99999, 60)}
+    frame = pd.DataFrame(columns | {"Sex": ["f", "m"] * 30, "ill": [0, 1, 1] * 20})
+    table = anonymity.released(data.from_frame(frame, target="ill", n_hospitals=2))
+    assert table.columns == ("Age", "Sex", "Zip") and "Age in groups of 5, Sex" in anonymity.sentence(table, 5, 0)
+    as_words = frame.assign(Age=np.where(frame["Age"] > 50, "old", "young"))
+    table = anonymity.released(data.from_frame(as_words, target="ill", n_hospitals=2))
+    assert table.columns[0] == "x" and "nan" not in anonymity.sentence(table, 5, 2)
+
+
+def test_too_few_patients_are_said_to_be_too_few():
+    frame = pd.DataFrame({"age": [30, 40, 50, 60, 70, 80], "ill": [0, 0, 0, 0, 0, 1]})
+    table = anonymity.released(data.from_frame(frame, target="ill", n_hospitals=1))
+    sentence = anonymity.sentence(table, 1, 0)
+    assert "nan" not in sentence
+    areas = {w: anonymity.auc(table, w) for w in (1, 5)}
+    assert isinstance(plots.release(np.ones(6), areas, 1, "age"), Figure)

@@ -435,6 +435,21 @@ def test_data_are_loaded_once_and_handed_over():
     assert loaded == ["first", "second"]
 
 
+@pytest.mark.parametrize(("own", "word"), [(3, "int"), ("text", None), (["text"], "list")])
+def test_an_own_table_of_another_kind_gets_the_hint(own, word):
+    def run(show, table):
+        show(draw(), table, alt="a line")
+
+    choices = widgets.data_choice(str.upper, ["near", "far"], own, make="as_it_is_made(table)")
+    lab = widgets.lab(run, table=choices)
+    lab.set("table", "my own table")
+    if word is None:
+        assert lab.wait().error is None and lab.sentence == own
+    else:
+        hint = str(lab.wait().error)
+        assert f"What own holds ({word})" in hint and "own = as_it_is_made(table)" in hint
+
+
 def test_data_that_are_not_at_hand_are_named_and_do_not_fail_a_sweep():
     def load(name):
         if name == "far":
@@ -447,7 +462,8 @@ def test_data_that_are_not_at_hand_are_named_and_do_not_fail_a_sweep():
     lab = widgets.lab(run, table=widgets.data_choice(load, ["near", "far"]))
     says = {shown: result for _, shown, result in lab.sweep()}
     assert says["far"] == "heart_disease cannot be fetched without a network."
-    assert 'own = data.from_frame(pd.read_csv("my.csv"), target="outcome")' in says["my own table"]
+    assert 'table = pd.read_csv("my.csv")' in says["my own table"]
+    assert 'own = data.from_frame(table, target="outcome"' in says["my own table"]
     assert lab.error is None and lab.sentence == "near"
 
 

@@ -11,6 +11,20 @@ from matplotlib.figure import Figure
 from fedlab_utils.plots.style import PALETTE, band, figure
 
 
+def _short(name: str) -> str:
+    """A name that fits beside an axis, from both of its ends."""
+    return name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}"
+
+
+def _defined(values: pd.Series) -> None:
+    """A picture of nothing would be read as a result; say why there is none."""
+    if values.isna().all():
+        raise ValueError(
+            "There is nothing to draw: this measure needs test patients with and without the outcome, and a target "
+            "with few values. Choose another target, or fewer, larger hospitals."
+        )
+
+
 def last_round(history: pd.DataFrame) -> pd.DataFrame:
     """The rows of a history after the last round of each setting."""
     ends = history.groupby("setting")["round"].transform("max") if "setting" in history else history["round"].max()
@@ -29,6 +43,7 @@ def by_hospital(
     metric : column to draw
     label : what it is, with its unit
     """
+    _defined(table[metric])
     kind = "setting" if "setting" in table else "baseline"
     hospitals = list(dict.fromkeys(table["hospital"]))
     made, ax = figure(7.5, 0.5 * len(hospitals) + 1.3)
@@ -39,7 +54,8 @@ def by_hospital(
         ax.errorbar(values["mean"], rows - shift, xerr=values["std"].fillna(0), **style)
     if ax.get_xlim()[0] < 0 < ax.get_xlim()[1]:
         ax.axvline(0, color="0.4", linewidth=1)
-    ax.set_yticks(rows, ["all patients" if h == "all" else h for h in hospitals])
+    ax.set_yticks(rows, ["all patients" if h == "all" else _short(h) for h in hospitals])
+    ax.set_ylim(-0.6, len(hospitals) - 0.4)
     ax.set_xlabel(f"{label} (mean ± standard deviation over {table['seed'].nunique()} runs)")
     made.legend(loc="outside upper center", ncols=len(kinds), frameon=False)
     return made
@@ -58,8 +74,9 @@ def learning_curves(history: pd.DataFrame, baselines: pd.DataFrame | None = None
     history : of a federated run
     baselines : of `federated.baselines`: lines on the left, and local-only beside each hospital on the right
     """
+    _defined(history["auc"])
     made, (left, right) = figure(9.5, 3.9, ncols=2)
-    curve = history[history["hospital"] == "all"].groupby("round")["auc"].agg(["mean", "std"]).fillna(0)
+    curve = history[history["hospital"] == "all"].groupby("round")["auc"].agg(["mean", "std"]).fillna({"std": 0})
     low, high = curve["mean"] - curve["std"], curve["mean"] + curve["std"]
     band(left, curve.index, low, curve["mean"], high, label="federated", color=PALETTE[0])
     hospitals = [h for h in dict.fromkeys(history["hospital"]) if h != "all"]
@@ -79,7 +96,9 @@ def learning_curves(history: pd.DataFrame, baselines: pd.DataFrame | None = None
     left.set(xlabel="round (0 = untrained)", ylabel="AUC, all test patients")
     right.set(ylabel="AUC, own test patients", xlim=(-0.6, len(shown) - 0.4))
     left.xaxis.get_major_locator().set_params(integer=True)
-    right.set_xticks(np.arange(len(shown)), shown, rotation=25 if len(shown) > 3 else 0)
+    right.set_xticks(np.arange(len(shown)), [_short(h) for h in shown], rotation=25 if len(shown) > 3 else 0)
+    if len(shown) < len(hospitals):
+        right.set_title(f"the first {len(shown)} of {len(hospitals)} hospitals")
     made.legend(loc="outside upper center", ncols=4, frameon=False)
     return made
 
@@ -98,6 +117,8 @@ def read_learning_curves(history: pd.DataFrame, baselines: pd.DataFrame) -> str:
     sentence += f" and the best possible is {beside['best possible']:.3f}" if "best possible" in beside else ""
     if not len(gain):
         return sentence + "."
+    if len(gain) == 1:
+        return f"{sentence}; compared with its own model, {gain.index[0]} changes by {gain.iloc[0]:+.3f}."
     better, best, least = int((gain > 0).sum()), gain.idxmax(), gain.idxmin()
     return sentence + (
         f"; compared with its own model, on its own patients, {best} changes by {gain[best]:+.3f} and {least} by "
@@ -146,9 +167,10 @@ def clinic(risk: np.ndarray, ill: np.ndarray, hospital: Sequence[str], threshold
     edges = np.quantile(mean, np.linspace(0, 1, 11))
     group = np.clip(np.searchsorted(edges, mean, side="right") - 1, 0, 9)
     n = np.bincount(group, minlength=10)
-    said, happened = np.bincount(group, mean) / n, np.bincount(group, ill) / n
-    half = 1.96 * np.sqrt(happened * (1 - happened) / n)
-    calibration.plot([0, said.max()], [0, said.max()], color="0.6", linestyle="--")
+    with np.errstate(invalid="ignore"):  # a tenth without patients, where many risks are equal
+        said, happened = (np.bincount(group, v, minlength=10) / n for v in (mean, ill))
+        half = 1.96 * np.sqrt(happened * (1 - happened) / n)
+    calibration.plot([0, mean.max()], [0, mean.max()], color="0.6", linestyle="--")
     calibration.errorbar(said, happened, half, fmt="o", color=PALETTE[0], capsize=3)
     calibration.set(xlabel="predicted risk (tenths of the patients)", ylabel="share that fell ill", title="Calibration")
     names = list(dict.fromkeys(hospital))

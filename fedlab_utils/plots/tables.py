@@ -65,11 +65,11 @@ def release(sizes: np.ndarray, areas: Mapping[int, np.ndarray], width: int, numb
     left.bar_label(bars, [f"{s:.1%}" for s in shares], fontsize=10)
     left.set(ylim=(0, 112), xlabel="patients who share the released values", ylabel="share of patients (%)")
     left.set_title("Who can be singled out")
-    widths = sorted(areas)
+    widths = sorted(w for w in areas if len(areas[w]))
     mid, spread = ([f(areas[w]) for w in widths] for f in (np.mean, np.std))
     right.errorbar(widths, mid, spread, fmt="o-", color=PALETTE[0], capsize=3)
-    here = areas[width]
-    right.errorbar([width], [here.mean()], [here.std()], fmt="D", markersize=9, color=PALETTE[3], capsize=4)
+    if len(here := areas[width]):
+        right.errorbar([width], [here.mean()], [here.std()], fmt="D", markersize=9, color=PALETTE[3], capsize=4)
     right.set(xlabel=f"width of the groups of {number}", ylabel="test AUC, ± SD over splits")
     right.set_xticks(widths, [str(w) if w > 1 or width == 1 else "" for w in widths])
     right.set_title("What a model learns from the groups")

@@ -28,12 +28,13 @@ import pandas as pd
 
 from fedlab_utils import checks, data, federated, plots, widgets
 
-own = None  # your own table: data.from_frame(pd.read_csv("my.csv"), target="outcome")
+own = None  # your own table: data.from_frame(pd.read_csv("my.csv"), target="outcome", hospital="clinic")
 
 
 def alone_or_together(show, data_set, rounds, patients):
     if patients < 100:  # every hospital keeps only some of its training patients
-        fewer = [h.train.sample(frac=patients / 100, random_state=0) for h in data_set.hospitals]
+        keep = [max(1, round(len(h.train) * patients / 100)) for h in data_set.hospitals]
+        fewer = [h.train.sample(n, random_state=0) for h, n in zip(data_set.hospitals, keep, strict=True)]
         data_set = data_set.replace_train(fewer)
     setting = dict(rounds=rounds, local_steps=20, batch_size=64, lr=0.2, hidden=(32,), seeds=5)
     together = federated.train(data_set, on_round=lambda run: show.tick(run.rounds / rounds), **setting)

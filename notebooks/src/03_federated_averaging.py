@@ -36,7 +36,7 @@ print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {P
 
 # %%
 import numpy as np
-import pandas
+import pandas as pd
 import torch
 
 from fedlab_utils import checks, data, federated, fleet, plots, widgets
@@ -215,7 +215,10 @@ for name in ("Northgate", "Harbour", "all"):
 # To use your own table, put a list of its splits into `own`, as the comment shows.
 
 # %%
-own = None  # or: own = data.replicates(pandas.read_csv("my.csv"), 3, target="outcome")
+own = None  # or: data.replicates(pd.read_csv("my.csv"), 3, target="outcome", hospital="clinic")
+
+
+how = 'data.replicates(table, 3, target="outcome", hospital="clinic")'
 
 
 def three_splits(name):
@@ -254,7 +257,7 @@ def rounds_and_skew(show, data_set, rounds, local_steps, participation, skew):
 widgets.lab(
     rounds_and_skew,
     title="Federated averaging, live",
-    data_set=widgets.data_choice(three_splits, data.names(), own),
+    data_set=widgets.data_choice(three_splits, data.names(), own, make=how),
     rounds=widgets.slider(1, 40, 20, label="Rounds"),
     local_steps=widgets.slider(1, 100, 20, log=True, label="Local steps"),
     participation=widgets.slider(20, 100, 100, step=20, label="Taking part", unit="%"),
@@ -309,7 +312,7 @@ for name, mean in by.mean().sort_values(ascending=False).items():
 skewed = [one.repartition(5, alpha=0.5, seed=0) for one in splits]
 print("ill among the training patients:", [f"{h.y_train.mean():.0%}" for h in skewed[0].hospitals])
 joined = plots.last_round(federated.train(skewed, **work).history).assign(baseline="federated")
-everything = pandas.concat([federated.baselines(skewed, **work), joined.drop(columns="round")])
+everything = pd.concat([federated.baselines(skewed, **work), joined.drop(columns="round")])
 plots.show(
     plots.by_hospital(
         everything,
@@ -656,7 +659,7 @@ def heart_row(lr, seeds=20):
 if heart is not None:
     base = federated.baselines(heart, rounds=50, batch_size=4, lr=0.001, optimiser="adam", hidden=())
     majority = base.query("baseline == 'majority'").groupby("hospital")["accuracy"].mean()
-    table = pandas.DataFrame(index=[h.name for h in heart.hospitals] + ["pooled test"])
+    table = pd.DataFrame(index=[h.name for h in heart.hospitals] + ["pooled test"])
     table["majority class"] = [f"{majority[h.name]:.3f}" for h in heart.hospitals] + [""]
     table["FedAvg, published"] = [".731", ".719", ".650", ".640", ".748 ± .024"]
     for name, lr in (("FedAvg, ours", 0.001), ("FedAvg, lr .01", 0.01)):
