@@ -173,9 +173,9 @@ def clinic(risk: np.ndarray, ill: np.ndarray, hospital: Sequence[str], threshold
     calibration.plot([0, mean.max()], [0, mean.max()], color="0.6", linestyle="--")
     calibration.errorbar(said, happened, half, fmt="o", color=PALETTE[0], capsize=3)
     calibration.set(xlabel="predicted risk (tenths of the patients)", ylabel="share that fell ill", title="Calibration")
-    names = list(dict.fromkeys(hospital))
-    ill_here = [(np.asarray(hospital) == name) & (ill > 0) for name in names]
-    shares = np.array([[np.mean(one[here] < threshold) for here in ill_here] for one in risk])
+    here = {name: (np.asarray(hospital) == name) & (ill > 0) for name in dict.fromkeys(hospital)}
+    names = [name for name, patients in here.items() if patients.any()]
+    shares = np.array([[np.mean(one[here[name]] < threshold) for name in names] for one in risk])
     rows = np.arange(len(names))[::-1]
     missed.barh(rows, shares.mean(0), xerr=shares.std(0), color=PALETTE[3], capsize=3)
     missed.set_yticks(rows, names)
