@@ -48,4 +48,6 @@ def test_the_clinic_counts_the_missed():
     risk, ill = np.array([[0.1, 0.3, 0.6, 0.1], [0.1, 0.3, 0.6, 0.3]]), np.array([0, 0, 1, 1])
     made = plots.clinic(np.tile(risk, 10), np.tile(ill, 10), ["A", "A", "B", "B"] * 10, threshold=0.2)
     (bar,) = made.axes[2].patches  # nobody is ill in A
-    assert bar.get_width() == pytest.approx(0.25)  # of B's ill patients half are missed with one seed, none with the other
+    assert bar.get_width() == pytest.approx(
+        0.25
+    )  # of B's ill patients half are missed with one seed, none with the other
