@@ -1,0 +1,399 @@
+"""How good a synthetic table is, each number beside what real rows get from the same measure.
+
+Everything is measured against `holdout`, real rows that the generator never saw: a generator that repeats its
+training rows would look perfect beside those. The column `reference` holds the same measure with as many real
+training rows in the place of the synthetic ones, so chance differences between two real samples are in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ks_2samp
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from fedlab_utils import arguments, schema
+
+FEWEST_ROWS = 20
+MOST_ROWS = 5_000  # of each table, for marginals, dependence and models
+MOST_NEIGHBOURS = 2_000  # of each table, for the two-sample test, precision, recall and distances
+NEIGHBOURS = 5
+FOLDS = 3
+MOST_KNOWN = 0.05  # of the holdout rows may be training rows, beyond what coincidence explains
+STEPS = np.array([m * 10.0**e for e in range(2, -7, -1) for m in (5, 2, 1)])  # 500, 200, 100, 50, ..., 1e-6
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    """Columns of numbers, columns of categories with how many they have, and what to predict."""
+
+    numbers: tuple[str, ...]
+    categories: dict[str, int]
+    target: str
+    task: str
+
+
+def report(
+    real: pd.DataFrame, synthetic: pd.DataFrame, *, target: str, holdout: pd.DataFrame, seed: int = 0
+) -> pd.DataFrame:
+    """Measure a synthetic table against real rows that its generator never saw.
+
+    Measures (no units; the target counts as a column):
+
+    - ``KS, mean`` and ``KS, worst column``: Kolmogorov-Smirnov distance of columns of numbers.
+    - ``total variation, mean`` and ``..., worst column``: the same for categories.
+    - ``missing rate, worst column``: largest difference in the share of missing values.
+    - ``dependence, mean`` and ``dependence, worst pair``: absolute difference of two columns' association,
+      which is Spearman's correlation, bias-corrected Cramér's V [1]_ or, for a number and a category, the
+      correlation ratio of the ranks.
+    - ``two-sample AUC``: how well boosted trees tell synthetic from real, cross-validated [2]_. They also see
+      the roundness of each number, so 61.3 years among whole years gives itself away. Repeated rows raise
+      the AUC too: one of them may be trained on, and its twin recognised.
+    - ``train on synthetic, linear`` and ``..., trees``: AUC (macro one-vs-rest for several classes, R² for
+      numbers) on `holdout` of models trained on synthetic rows; the reference is training on real rows [3]_.
+    - ``precision`` and ``recall``: share of synthetic rows that lie among real ones, and of real rows that
+      lie among synthetic ones (5 nearest neighbours [4]_). Mode collapse shows in recall.
+    - ``copied rows``: share of rows that are training rows, after rounding to each column's steps.
+    - ``nearest record, ratio``: median distance to the closest training row, over that of `holdout` rows.
+      A diagnostic of overfitting. A good value proves nothing about privacy [5]_.
+
+    Parameters
+    ----------
+    real
+        The rows that the generator was trained on.
+    synthetic
+        Its rows; the same columns in any order.
+    target
+        The column to predict.
+    holdout
+        Real rows that the generator did not see.
+    seed
+        Of larger tables 5,000 rows are drawn with it, and 2,000 for the two-sample test, precision, recall and
+        distances; copies and closest training rows are looked for among all. Real and synthetic rows are
+        equally many.
+
+    Returns
+    -------
+    DataFrame
+        One row a measure: measure, value, reference, better ("higher", "lower" or, for the diagnostic,
+        "neither"), what. Measures for a kind of column that the table lacks are left out.
+
+    Raises
+    ------
+    ValueError
+        If the tables do not fit together, hold fewer than 20 rows, or more than 5% of the holdout rows are
+        training rows (beyond the share of training rows that have a twin among themselves).
+
+    References
+    ----------
+    .. [1] Bergsma (2013), doi:10.1016/j.jkss.2012.10.002. .. [2] Lopez-Paz and Oquab, arXiv:1610.06545.
+    .. [3] Esteban, Hyland and Rätsch, arXiv:1706.02633. .. [4] Kynkäänniemi et al., arXiv:1904.06991.
+    .. [5] Yao et al., "The DCR delusion", arXiv:2505.01524.
+    """
+    rng = np.random.default_rng(arguments.whole("seed", seed, 0))
+    kinds, real, synthetic, holdout = _read(real, synthetic, target, holdout)
+    steps = {column: _step(real[column]) for column in kinds.numbers}
+    known = _share_among(holdout, real, steps)
+    if known > MOST_KNOWN + float(_keys(real, steps).duplicated(keep=False).mean()):
+        raise ValueError(
+            f"{known:.0%} of the holdout rows are rows of real, which the generator was trained on, so the report "
+            "would flatter it; holdout must hold real rows that it never saw."
+        )
+
+    n = min(len(real), len(synthetic), MOST_ROWS)
+    sample, twin, unseen = _draw(synthetic, n, rng), _draw(real, n, rng), _draw(holdout, MOST_ROWS, rng)
+    if unseen[target].nunique() < 2:
+        raise ValueError(f"holdout needs rows with at least two different values of target={target!r}.")
+    rows = [
+        (name, value, reference, better, what)
+        for (name, value, better, what), (_, reference, *_) in zip(
+            _measures(kinds, sample, unseen, seed), _measures(kinds, twin, unseen, seed), strict=True
+        )
+    ]
+    copies = _share_among(synthetic, real, steps)
+    what = "Share of synthetic rows that are training rows; the reference is that of rows never seen."
+    rows.append(("copied rows", copies, known, "lower", what))
+    value, reference = _nearest_ratios(kinds, sample, real, unseen)
+    what = (
+        "Median distance to the closest training row, over that of unseen rows (reference: two halves of them). "
+        "A diagnostic: far below 1 means overfitting, but no value is a proof of privacy."
+    )
+    rows.append(("nearest record, ratio", value, reference, "neither", what))
+    return pd.DataFrame(rows, columns=["measure", "value", "reference", "better", "what"])
+
+
+# ---- reading the tables
+
+
+def _read(real, synthetic, target, holdout) -> tuple[_Kinds, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The three tables as floats, categories as codes 0, 1, ... with one more for values that are not real."""
+    tables = {"real": real, "synthetic": synthetic, "holdout": holdout}
+    for name, frame in tables.items():
+        if not isinstance(frame, pd.DataFrame):
+            raise ValueError(f"{name} must be a pandas DataFrame, not a {type(frame).__name__}.")
+        if len(frame) < FEWEST_ROWS:
+            raise ValueError(f"{name} has {len(frame)} rows; at least {FEWEST_ROWS} are needed.")
+        if stray := set(frame.columns) ^ set(real.columns):
+            raise ValueError(f"{name} and real must have the same columns; only one has {min(map(str, stray))!r}.")
+        if not frame.columns.is_unique or not all(isinstance(c, str) for c in frame.columns):
+            raise ValueError(f"Every column of {name} needs a text of its own as a name; got {list(frame.columns)}.")
+    known = schema.infer(pd.concat([real, holdout], ignore_index=True), target=target)
+    codes = {}
+    if known.task == "regression":
+        known = replace(known, numeric=(*known.numeric, target))
+    else:
+        codes[target] = {value: k for k, value in enumerate(known.classes)}
+    tidy = {name: known.tidy(frame[list(real.columns)]) for name, frame in tables.items()}
+    for column in known.categorical:
+        values = pd.concat([tidy["real"][column], tidy["holdout"][column]]).dropna().unique()
+        codes[column] = {value: k for k, value in enumerate(sorted(values))}
+    for name, frame in tables.items():
+        tidy[name] = tidy[name].assign(**({target: frame[target]} if target in codes else {}))
+        for column, numbers in codes.items():
+            tidy[name][column] = _as_codes(tidy[name][column], numbers)
+        tidy[name] = tidy[name].astype(float).reset_index(drop=True)
+    kinds = _Kinds(known.numeric, {c: len(k) for c, k in codes.items()}, target, known.task)
+    return kinds, *tidy.values()
+
+
+def _as_codes(column: pd.Series, numbers: dict) -> pd.Series:
+    text = column.astype(object)
+    codes = text.map(numbers).astype(float)
+    return codes.where(codes.notna() | text.isna(), len(numbers))
+
+
+def _draw(frame: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
+    """At most `n` rows in random order."""
+    return frame.iloc[rng.permutation(len(frame))[:n]].reset_index(drop=True)
+
+
+# ---- the measures that compare a sample with unseen rows
+
+
+def _measures(kinds: _Kinds, sample: pd.DataFrame, unseen: pd.DataFrame, seed: int) -> Iterator[tuple]:
+    """Name, value, better and explanation of each."""
+    ks = {c: _ks(sample[c], unseen[c]) for c in kinds.numbers}
+    tv = {c: _total_variation(sample[c], unseen[c], k) for c, k in kinds.categories.items()}
+    for name, by_column, of in (("KS", ks, "numbers"), ("total variation", tv, "categories")):
+        if by_column:
+            mean, worst = np.mean(list(by_column.values())), max(by_column, key=by_column.get)
+            what = f"Distance of two distributions, from 0 to 1; mean of {len(by_column)} columns of {of}."
+            yield f"{name}, mean", float(mean), "lower", what
+            yield f"{name}, worst column", by_column[worst], "lower", f"The same for the worst column, {worst!r}."
+    gaps = (sample.isna().mean() - unseen.isna().mean()).abs()
+    what = f"Largest difference in the share of missing values, at {gaps.idxmax()!r}."
+    yield "missing rate, worst column", float(gaps.max()), "lower", what
+
+    gap = np.abs(_association(kinds, sample) - _association(kinds, unseen))
+    first, second = np.triu_indices(len(gap), 1)
+    pairs = gap[first, second]
+    columns, worst = (*kinds.numbers, *kinds.categories), int(pairs.argmax())
+    what = f"How differently two columns go together, 0 is not at all; mean of {len(pairs)} pairs."
+    yield "dependence, mean", float(pairs.mean()), "lower", what
+    what = f"The same for the worst pair, {columns[first[worst]]!r} and {columns[second[worst]]!r}."
+    yield "dependence, worst pair", float(pairs[worst]), "lower", what
+
+    m = min(len(sample), len(unseen), MOST_NEIGHBOURS)
+    what = f"How well boosted trees tell {m:,} rows from {m:,} unseen ones; .5 is perfect, 1 means at a glance."
+    yield "two-sample AUC", _two_sample_auc(kinds, sample[:m], unseen[:m], seed), "lower", what
+    score = {"regression": "R²", "binary": "AUC"}.get(kinds.task, "Macro AUC")
+    for family in ("linear", "trees"):
+        what = f"{score} on {len(unseen):,} unseen rows after training on {len(sample):,}; reference: trained on real."
+        yield f"train on synthetic, {family}", _utility(kinds, sample, unseen, family, seed), "higher", what
+    precision, recall = _precision_recall(kinds, sample[:m], unseen[:m])
+    what = f"Share of {m:,} rows that lie among unseen real ones: are they believable?"
+    yield "precision", precision, "higher", what
+    what = f"Share of {m:,} unseen real rows that lie among these: is every kind of patient there?"
+    yield "recall", recall, "higher", what
+
+
+def _ks(a: pd.Series, b: pd.Series) -> float:
+    a, b = a.dropna(), b.dropna()
+    if a.empty or b.empty:
+        return float(a.empty != b.empty)
+    return float(ks_2samp(a, b, method="asymp").statistic)
+
+
+def _total_variation(a: pd.Series, b: pd.Series, n_categories: int) -> float:
+    a, b = (np.bincount(x.dropna().astype(int), minlength=n_categories + 1) for x in (a, b))
+    if not a.sum() or not b.sum():
+        return float(a.sum() != b.sum())
+    return float(np.abs(a / a.sum() - b / b.sum()).sum() / 2)
+
+
+def _association(kinds: _Kinds, frame: pd.DataFrame) -> np.ndarray:
+    """Association of every two columns, ``[columns, columns]``; 0 where a column does not vary."""
+    names = list(kinds.categories)
+    ranks, codes = frame[list(kinds.numbers)].rank(), frame[names].to_numpy()
+    p, q = ranks.shape[1], len(names)
+    matrix = np.zeros((p + q, p + q))
+    matrix[:p, :p] = np.nan_to_num(ranks.corr().to_numpy())
+    for j in range(q):
+        mixed = [_correlation_ratio(codes[:, j], ranks[c].to_numpy()) for c in kinds.numbers]
+        alike = [_cramers_v(codes[:, i], codes[:, j]) for i in range(j)]
+        matrix[: p + j, p + j] = matrix[p + j, : p + j] = [*mixed, *alike]
+    return matrix
+
+
+def _correlation_ratio(codes: np.ndarray, values: np.ndarray) -> float:
+    seen = ~(np.isnan(codes) | np.isnan(values))
+    codes, values = codes[seen].astype(int), values[seen]
+    if not len(values) or np.ptp(values) == 0:
+        return 0.0
+    values = values - values.mean()
+    sums, counts = np.bincount(codes, values), np.bincount(codes)
+    between = (sums**2 / np.maximum(counts, 1)).sum()
+    return float(np.sqrt(between / (values**2).sum()))
+
+
+def _cramers_v(a: np.ndarray, b: np.ndarray) -> float:
+    """Bias-corrected (Bergsma 2013, doi:10.1016/j.jkss.2012.10.002)."""
+    seen = ~(np.isnan(a) | np.isnan(b))
+    n = seen.sum()
+    if not n:
+        return 0.0
+    (_, a), (_, b) = (np.unique(x[seen], return_inverse=True) for x in (a, b))
+    r, c = a.max() + 1, b.max() + 1
+    if min(r, c, n - 1) < 2:
+        return 0.0
+    table = np.bincount(a * c + b, minlength=r * c).reshape(r, c)
+    expected = table.sum(1, keepdims=True) * table.sum(0) / n
+    phi2 = ((table - expected) ** 2 / expected).sum() / n
+    phi2 = max(0.0, phi2 - (r - 1) * (c - 1) / (n - 1))
+    narrow = min(r - (r - 1) ** 2 / (n - 1), c - (c - 1) ** 2 / (n - 1)) - 1
+    return min(1.0, float(np.sqrt(phi2 / narrow))) if narrow > 0 else 0.0
+
+
+def _two_sample_auc(kinds: _Kinds, a: pd.DataFrame, b: pd.DataFrame, seed: int) -> float:
+    both = pd.concat([a, b], ignore_index=True)
+    # Missing values become a lowest number and one more category: trees refuse a column with nothing in it.
+    fill = (both.min() - 1).fillna(0).to_dict() | {c: k + 1 for c, k in kinds.categories.items()}
+    X = both.fillna(fill)[[*kinds.numbers, *kinds.categories]].to_numpy()
+    roundness = np.column_stack([_roundness(both[c].to_numpy()) for c in kinds.numbers] or [np.zeros((len(X), 0))])
+    X = np.column_stack([X, roundness[:, np.ptp(roundness, axis=0) > 0]])
+    y = np.repeat([1, 0], [len(a), len(b)])
+    is_category = [False] * len(kinds.numbers) + [True] * len(kinds.categories)
+    is_category += [False] * (X.shape[1] - len(is_category))
+    trees = HistGradientBoostingClassifier(
+        max_iter=60, max_leaf_nodes=15, early_stopping=False, random_state=seed, categorical_features=is_category
+    )
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(X, y)
+    return float(np.mean([roc_auc_score(y[j], trees.fit(X[i], y[i]).predict_proba(X[j])[:, 1]) for i, j in folds]))
+
+
+def _roundness(values: np.ndarray) -> np.ndarray:
+    """How round each number is: position in `STEPS` of the largest that divides it, ``[n]``."""
+    fits = _on_grid(values[:, None], STEPS)
+    return np.where(fits.any(1), fits.argmax(1), len(STEPS)).astype(float)
+
+
+def _on_grid(values: np.ndarray, step: np.ndarray) -> np.ndarray:
+    ratio = values / step
+    slack = np.clip(1e-6 * np.abs(ratio), 1e-6, 1e-3)  # for what went through 32-bit numbers
+    return np.isnan(ratio) | (np.abs(ratio - np.round(ratio)) < slack)
+
+
+def _utility(kinds: _Kinds, train: pd.DataFrame, test: pd.DataFrame, family: str, seed: int) -> float:
+    """AUC or R² on `test` of one model trained on `train`."""
+    n_classes = kinds.categories.get(kinds.target)
+    train, test = train.dropna(subset=kinds.target), test.dropna(subset=kinds.target)
+    if n_classes:
+        train = train[train[kinds.target] < n_classes]  # labels that no real row has teach nothing
+    y, truth = train[kinds.target].to_numpy(), test[kinds.target].to_numpy()
+    if len(np.unique(y)) < 2:  # a model that always says the same
+        return 0.5 if n_classes else (float(r2_score(truth, np.full(len(truth), y[0]))) if len(y) else 0.0)
+    X = train.drop(columns=kinds.target).dropna(axis=1, how="all")
+    unseen, model = test[X.columns], _model(kinds, X.columns, family, seed)
+    if not n_classes:
+        return float(r2_score(truth, model.fit(X, y).predict(unseen)))
+    scores = np.zeros((len(test), n_classes))  # a class without training rows keeps score 0
+    scores[:, np.unique(y).astype(int)] = model.fit(X, y).predict_proba(unseen)
+    classes = [1] if n_classes == 2 else np.unique(truth).astype(int)
+    return float(np.mean([roc_auc_score(truth == k, scores[:, k]) for k in classes]))
+
+
+def _model(kinds: _Kinds, features: pd.Index, family: str, seed: int):
+    numbers, categories = features.intersection(kinds.numbers), features.intersection(list(kinds.categories))
+    if family == "trees":
+        trees = HistGradientBoostingRegressor if kinds.task == "regression" else HistGradientBoostingClassifier
+        return trees(max_iter=100, early_stopping=False, random_state=seed, categorical_features=list(categories))
+    scaled = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    encoder = make_column_transformer((scaled, numbers), (OneHotEncoder(handle_unknown="ignore"), categories))
+    linear = Ridge() if kinds.task == "regression" else LogisticRegression(max_iter=2000)
+    return make_pipeline(encoder, linear)
+
+
+# ---- distances between rows
+
+
+def _points(kinds: _Kinds, frame: pd.DataFrame, like: pd.DataFrame) -> np.ndarray:
+    """Rows as points ``[n, d]``: numbers standardised by `like`, one coordinate for each category.
+
+    A missing number sits at the mean and differs in a coordinate of its own. Two categories are as far apart
+    as two numbers are on average, the square root of 2.
+    """
+    numbers, names = list(kinds.numbers), list(kinds.categories)
+    sd = like[numbers].std().replace(0, 1).fillna(1)
+    scaled = (frame[numbers] - like[numbers].mean()) / sd
+    codes = [frame[c].to_numpy()[:, None] == np.arange(kinds.categories[c] + 1) for c in names]
+    return np.column_stack([scaled.fillna(0), frame[numbers].isna(), *codes]).astype(float)
+
+
+def _nearest(points: np.ndarray, among: np.ndarray, k: int = 1) -> np.ndarray:
+    """Distance of each point to its k-th nearest `among`, ``[n]``."""
+    return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(among).kneighbors(points)[0][:, -1]
+
+
+def _precision_recall(kinds: _Kinds, sample: pd.DataFrame, unseen: pd.DataFrame) -> tuple[float, float]:
+    """Shares of rows inside the other table's balls to the 5th neighbour (arXiv:1904.06991)."""
+    a, b = _points(kinds, sample, unseen), _points(kinds, unseen, unseen)
+    radius_a, radius_b = (_nearest(x, x, NEIGHBOURS + 1) + 1e-6 for x in (a, b))  # + 1: each is its own nearest
+    square = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    distance = np.sqrt(np.maximum(square, 0))
+    return float((distance <= radius_b).any(1).mean()), float((distance <= radius_a[:, None]).any(0).mean())
+
+
+def _nearest_ratios(kinds: _Kinds, sample: pd.DataFrame, real: pd.DataFrame, unseen: pd.DataFrame) -> tuple:
+    """Of the sample against unseen rows, and of one half of the unseen rows against the other."""
+    train = _points(kinds, real, real)
+    of_sample = _nearest(_points(kinds, sample[:MOST_NEIGHBOURS], real), train)
+    of_unseen = _nearest(_points(kinds, unseen[:MOST_NEIGHBOURS], real), train)
+    return _ratio(of_sample, of_unseen), _ratio(of_unseen[::2], of_unseen[1::2])
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> float:
+    top, bottom = np.median(a), np.median(b)
+    return float(top / bottom) if bottom > 1e-6 else float(1.0 if top <= 1e-6 else np.inf)
+
+
+# ---- copies
+
+
+def _step(column: pd.Series) -> float:
+    """What a column is rounded to, or about a thousandth of its standard deviation if to nothing."""
+    values = column.to_numpy()
+    fits = _on_grid(values[:, None], STEPS).mean(0) > 0.99  # missing values fit
+    if fits.any():
+        return float(STEPS[fits.argmax()])
+    return float(10.0 ** np.floor(np.log10(max(np.nanstd(values), STEPS[-1]) / 1000)))
+
+
+def _keys(frame: pd.DataFrame, steps: dict[str, float]) -> pd.Series:
+    """One number for each row, the same for rows that are equal after rounding."""
+    rounded = frame.assign(**{c: np.round(frame[c] / step) + 0.0 for c, step in steps.items()})  # no -0.0
+    return pd.util.hash_pandas_object(rounded.fillna(np.inf), index=False)  # NaN is not one bit pattern
+
+
+def _share_among(frame: pd.DataFrame, real: pd.DataFrame, steps: dict[str, float]) -> float:
+    return float(_keys(frame, steps).isin(_keys(real, steps)).mean())
