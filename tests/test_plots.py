@@ -25,6 +25,7 @@ def test_any_number_of_hospitals_can_be_drawn_and_read(n):
     history, beside = federated.train(some, **WORK).history, federated.baselines(some, **WORK)
     for made in (plots.by_hospital(beside, ["pooled", "local-only"]), plots.learning_curves(history, beside)):
         assert isinstance(made, Figure) and len(plots.png(made)) > 5000
+    assert plots.by_hospital(beside, ["pooled"]).axes[0].get_title() == ("the first 15 of 21" if n == 20 else "")
     sentence = plots.read_learning_curves(history, beside)
     assert "nan" not in sentence and sentence.endswith(".")
     title = plots.learning_curves(history, beside).axes[1].get_title()

@@ -45,7 +45,8 @@ def by_hospital(
     """
     _defined(table[metric])
     kind = "setting" if "setting" in table else "baseline"
-    hospitals = list(dict.fromkeys(table["hospital"]))
+    everybody = list(dict.fromkeys(table["hospital"]))
+    hospitals = everybody[:15]  # a taller picture leaves the screen
     made, ax = figure(7.5, 0.5 * len(hospitals) + 1.3)
     rows = np.arange(len(hospitals))[::-1]
     for name, shift, color in zip(kinds, _spread(len(kinds)), PALETTE, strict=False):
@@ -56,6 +57,8 @@ def by_hospital(
         ax.axvline(0, color="0.4", linewidth=1)
     ax.set_yticks(rows, ["all patients" if h == "all" else _short(h) for h in hospitals])
     ax.set_ylim(-0.6, len(hospitals) - 0.4)
+    if len(hospitals) < len(everybody):
+        ax.set_title(f"the first {len(hospitals)} of {len(everybody)}")
     ax.set_xlabel(f"{label} (mean ± standard deviation over {table['seed'].nunique()} runs)")
     made.legend(loc="outside upper center", ncols=len(kinds), frameon=False)
     return made

@@ -23,11 +23,11 @@ if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own
     get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
 print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
 
-# %% jupyter={"source_hidden": true}
 import pandas as pd
 
 from fedlab_utils import checks, data, federated, plots, widgets
 
+# %% jupyter={"source_hidden": true}
 own = None  # your own table: data.from_frame(pd.read_csv("my.csv"), target="outcome", hospital="clinic")
 
 
@@ -37,13 +37,16 @@ def alone_or_together(show, data_set, rounds, patients):
         fewer = [h.train.sample(n, random_state=0) for h, n in zip(data_set.hospitals, keep, strict=True)]
         data_set = data_set.replace_train(fewer)
     setting = dict(rounds=rounds, local_steps=20, batch_size=64, lr=0.2, hidden=(32,), seeds=5)
-    together = federated.train(data_set, on_round=lambda run: show.tick(run.rounds / rounds), **setting)
-    table = federated.baselines(data_set, **setting)
-    table = pd.concat([table, plots.last_round(together.history).assign(baseline="together")])
-    table = table.replace({"local-only": "alone"}).query("hospital != 'all'")
+    kinds = ["alone", "together", "pooled"]
+    table = federated.baselines(data_set, **setting).replace({"local-only": "alone"})
+    table = table.query("hospital != 'all'")
+    show(plots.by_hospital(table, kinds), "Now together ...", alt="AUC alone and pooled.", done=0.4)
+    run = federated.train(data_set, on_round=lambda run: show.tick(), **setting)
+    together = plots.last_round(run.history).query("hospital != 'all'")
+    table = pd.concat([table, together.assign(baseline="together")])
     auc = table.groupby("baseline")["auc"].mean()
     show(
-        plots.by_hospital(table, ["alone", "together", "pooled"]),
+        plots.by_hospital(table, kinds),
         f"Averaged over hospitals the AUC is {auc['alone']:.3f} alone, {auc['together']:.3f} "
         f"together without sharing a row, and {auc['pooled']:.3f} with all rows in one place.",
         alt="AUC for each hospital: its own model, the one trained together, the pooled one.",
