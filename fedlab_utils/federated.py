@@ -1,32 +1,28 @@
-"""Federated averaging: rounds, client sampling, baselines and comparisons, and who sent how much to whom.
+"""Federated averaging: trainings, comparisons of settings, and what to compare them with.
 
-Runs (random seeds, replicates of the split, settings of a comparison) times hospitals are laid out as the
-models of one fleet, so that a round of everything is one call of `fleet.fit`.
+The rounds themselves are in `fedlab_utils.rounds`.
 """
 
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from fedlab_utils import evaluation, fleet
+from fedlab_utils import evaluation, fleet, releases
+from fedlab_utils import rounds as engine
 from fedlab_utils.arguments import number, one_of, whole, widths
 from fedlab_utils.data import Federation, Hospital
 from fedlab_utils.evaluation import METRICS, as_frame
-from fedlab_utils.privacy import Ledger
+from fedlab_utils.privacy import HospitalDP, RecordDP
+from fedlab_utils.rounds import hospital_rng
 from fedlab_utils.runs import FederatedRun
-from fedlab_utils.sampling import generator
 
-_BYTES = 4  # a parameter travels as a 32-bit float
-_HOSPITAL, _LOTTERY, _AGGREGATOR = 2, 3, 4  # streams of random numbers; 0 and 1 are those of `fleet`
-_PER_RUN = ("local_epochs", "local_steps", "lr", "proximal", "participation")  # may differ within one fleet
+__all__ = ["baselines", "compare", "hospital_rng", "local_update", "side_by_side", "train"]
 
 
 def train(
@@ -42,7 +38,7 @@ def train(
     strategy: str = "fedavg",
     proximal: float = 0.0,
     participation: float = 1.0,
-    privacy=None,
+    privacy: RecordDP | HospitalDP | None = None,
     aggregator=None,
     seeds: int = 1,
     seed: int = 0,
@@ -71,9 +67,13 @@ def train(
     proximal
         Pull of the local training towards the global model (FedProx, Li et al., arXiv:1812.06127).
     participation
-        Share of the hospitals drawn for each round, at least one.
+        Share of the hospitals drawn for each round, at least one (but see `privacy`).
     privacy
-        Reserved for the lesson on differential privacy; only None is accepted yet.
+        `privacy.RecordDP`: each hospital trains by DP-SGD, so that every patient record is protected, with
+        Poisson-sampled batches (an epoch is then n / batch_size steps). `privacy.HospitalDP`: updates are clipped
+        and noised, so that every hospital is; then each hospital takes part by its own coin flip with probability
+        `participation`, and all count alike. A budget is for all rounds together, and what was really spent stands
+        in the ledger.
     aggregator
         An object with ``aggregate(updates [n, d], weights [n], *, alive, rng) -> (mean [d], messages)`` that
         stands between hospitals and server, where `n` hospitals take part, `alive` says which of them are
@@ -97,8 +97,9 @@ def train(
     given |= dict(participation=participation, privacy=privacy, aggregator=aggregator, seed=seed, record=record)
     federations = _replicates(federation, seeds)
     setting = _checked(federations, given)
-    shared = {name: value for name, value in setting.items() if name not in _PER_RUN}
-    return _train(federations, [setting], on_round=on_round, **shared)[0]
+    shared = {name: value for name, value in setting.items() if name not in engine.PER_RUN}
+    tell = None if on_round is None else lambda runs: on_round(runs[0])
+    return engine.train(federations, [setting], on_round=tell, **shared)[0]
 
 
 def compare(
@@ -110,9 +111,8 @@ def compare(
 ) -> pd.DataFrame:
     """Train every setting with the same seeds and return all histories in one table.
 
-    Settings that differ only in numbers of the local training (epochs, steps, rate, proximal term,
-    participation) are trained side by side in one fleet. Run s starts from the same weights and shuffles in
-    the same way in every setting, so differences between settings can be taken seed by seed.
+    Run s starts from the same weights and shuffles in the same way in every setting, so differences between
+    settings can be taken seed by seed.
 
     Parameters
     ----------
@@ -126,25 +126,53 @@ def compare(
     DataFrame
         `FederatedRun.history` with `setting` as first column.
     """
+    runs = side_by_side(federation, settings, seeds=seeds, **common)
+    table = pd.concat([run.history.assign(setting=name) for name, run in runs.items()], ignore_index=True)
+    return table[["setting", *table.columns.drop("setting")]]
+
+
+def side_by_side(
+    federation: Federation | Sequence[Federation],
+    settings: dict[str, dict],
+    *,
+    seeds: int = 5,
+    on_round: Callable[[dict[str, FederatedRun]], bool | None] | None = None,
+    **common,
+) -> dict[str, FederatedRun]:
+    """What `compare` trains, as a run for each setting, with its models and its ledger.
+
+    Settings that differ only in numbers of the local training (epochs, steps, rate, proximal term, participation)
+    or of a promise of privacy (budget, noise, clip norm) are trained together in one fleet.
+
+    Parameters
+    ----------
+    settings, common
+        As in `compare`.
+    on_round
+        Called after each round with the runs of the settings that are being trained together; returns True to stop
+        these.
+    """
     if not settings:
         raise ValueError("settings must name at least one setting, such as {'one epoch': {'local_epochs': 1}}.")
     federations = _replicates(federation, seeds)
     full = {name: _checked(federations, _DEFAULTS | common | setting) for name, setting in settings.items()}
-    tables = {}
+    done = {}
     for names in _alike(full):
-        shared = {k: v for k, v in full[names[0]].items() if k not in _PER_RUN}
-        runs = _train(federations, [full[name] for name in names], on_round=None, **shared)
-        tables |= {name: run.history for name, run in zip(names, runs, strict=True)}
-    table = pd.concat([tables[name].assign(setting=name) for name in settings], ignore_index=True)
-    return table[["setting", *table.columns.drop("setting")]]
+        shared = {k: v for k, v in full[names[0]].items() if k not in engine.PER_RUN}
+        tell = None if on_round is None else lambda runs, names=names: on_round(dict(zip(names, runs, strict=True)))
+        runs = engine.train(federations, [full[name] for name in names], on_round=tell, **shared)
+        done |= dict(zip(names, runs, strict=True))
+    return {name: done[name] for name in settings}
 
 
 def _alike(settings: dict[str, dict]) -> list[list[str]]:
-    """Names of settings that one fleet can train: equal in all that is not a number of the local training."""
+    """Names of settings that one fleet can train: equal in all that is not a number of training or privacy."""
     groups: list[list[str]] = []
     for name, setting in settings.items():
         for group in groups:
-            if all(setting[k] == settings[group[0]][k] for k in setting if k not in _PER_RUN):
+            other = settings[group[0]]
+            same_kind = type(setting["privacy"]) is type(other["privacy"])
+            if same_kind and all(setting[k] == other[k] for k in setting if k not in engine.PER_RUN):
                 group.append(name)
                 break
         else:
@@ -191,15 +219,15 @@ def baselines(
     names, n_runs = [h.name for h in hospitals[0]], len(hospitals)
     work = dict(batch_size=batch_size, lr=lr, optimiser=optimiser, loss=task)
     work |= {"epochs": rounds * local_epochs} if local_steps is None else {"steps": rounds * local_steps}
-    starts = _starts(federations, hidden, seed)
+    starts = engine.starts(federations, hidden, seed)
 
-    X, y, rows = _training_rows(hospitals)
+    X, y, rows = engine.training_rows(hospitals)
     rngs = [hospital_rng(seed, s, h) for s in range(n_runs) for h in range(len(names))]
     local = starts[torch.arange(n_runs).repeat_interleave(len(names))]
     local = fleet.fit(local, X, y, [r for one in rows for r in one], seed=rngs, **work)
     pools = {id(f): f.pooled() for f in federations}
     pools = [pools[id(f)] for f in federations]
-    X, y, rows = _training_rows([[pool] for pool in pools])
+    X, y, rows = engine.training_rows([[pool] for pool in pools])
     pooled = fleet.fit(starts, X, y, [one[0] for one in rows], seed=seed, **work)
 
     n_classes = len(federations[0].classes)
@@ -215,7 +243,7 @@ def baselines(
     }
     if task == "binary" and all(h.true_risk is not None for one in hospitals for h in one):
         outputs["best possible"] = [torch.cat([h.true_risk for h in one]).logit(eps=1e-6) for one in hospitals]
-    _, labels, counts = zip(*_test_rows(federations), strict=True)
+    _, labels, counts = zip(*engine.test_rows(federations), strict=True)
     tables = []
     for name, out in outputs.items():
         tables.append(as_frame(evaluation.metrics(out, labels, counts, task), names).assign(baseline=name))
@@ -255,112 +283,6 @@ def local_update(
     return fleet.to_arrays(trained, 0), n_rows
 
 
-@fleet.one_thread()
-def _train(
-    federations: list[Federation],
-    settings: list[dict],
-    *,
-    rounds: int,
-    batch_size: int,
-    optimiser: fleet.Optimiser,
-    hidden: Sequence[int],
-    strategy: str,
-    aggregator,
-    seed: int,
-    record: bool,
-    on_round: Callable[[FederatedRun], bool | None] | None,
-    **_,
-) -> list[FederatedRun]:
-    """A `FederatedRun` for each setting, all in one fleet: run r has setting r // S and seed r % S."""
-    n_seeds, names, task = len(federations), [h.name for h in federations[0].hospitals], federations[0].task
-    seed_of = np.tile(np.arange(n_seeds), len(settings))
-    X, y, rows = _training_rows([f.hospitals for f in federations])
-    size = np.array([[len(r) for r in one] for one in rows])[seed_of]  # [runs, hospitals]
-    weight = size if strategy == "fedavg" else np.ones_like(size)
-    value = {k: np.repeat([np.nan if s[k] is None else s[k] for s in settings], n_seeds) for k in _PER_RUN}
-    epochs, steps = value["local_epochs"][:, None] * -(-size // batch_size), value["local_steps"][:, None]
-    steps = np.where(np.isnan(steps), epochs, steps).astype(int)
-    drawn = np.maximum(1, np.rint(value["participation"] * len(names))).astype(int)
-
-    lottery = [generator(seed, s, _LOTTERY) for s in seed_of]
-    hiding = [generator(seed, s, _AGGREGATOR) for s in seed_of]
-    rngs = [[hospital_rng(seed, s, h) for h in range(len(names))] for s in seed_of]
-    world = _starts(federations, hidden, seed)[torch.from_numpy(seed_of)]
-    tests = _test_rows(federations)
-    metrics, messages = [_evaluate(world, tests, task)], [[] for _ in seed_of]
-    ledger = _ledger(federations)
-
-    def so_far() -> list[FederatedRun]:
-        pieces = [slice(m * n_seeds, (m + 1) * n_seeds) for m in range(len(settings))]
-        cut = [tuple({k: v[p] for k, v in table.items()} for table in metrics) for p in pieces]
-        logs = [tuple(tuple(log) for log in messages[p]) for p in pieces]
-        return [
-            FederatedRun(world[p].clone(), task, tuple(names), *both, ledger)
-            for p, *both in zip(pieces, cut, logs, strict=True)
-        ]
-
-    bar = tqdm(range(1, rounds + 1), "Rounds", delay=2, leave=False, file=sys.stdout, disable=on_round is not None)
-    for turn in bar:
-        part = [np.sort(g.choice(len(names), m, replace=False)) for g, m in zip(lottery, drawn, strict=True)]
-        run = np.repeat(np.arange(len(part)), drawn)
-        hospital = np.concatenate(part)
-        start = world[torch.from_numpy(run)]
-        local = fleet.fit(
-            start,
-            X,
-            y,
-            [rows[seed_of[r]][h] for r, h in zip(run, hospital, strict=True)],
-            steps=steps[run, hospital],
-            batch_size=batch_size,
-            lr=value["lr"][run],
-            optimiser=optimiser,
-            proximal=value["proximal"][run],
-            loss=task,
-            seed=[rngs[r][h] for r, h in zip(run, hospital, strict=True)],
-        )
-        change, before = local.flat() - start.flat(), world.flat()
-        if aggregator is None:
-            mean, up = _in_the_open(change, weight[run, hospital], run, part)
-        else:
-            mean, up = _through(aggregator, change, weight[run, hospital], run, part, hiding)
-        size_of_model = _BYTES * change.shape[1]
-        for r, members in enumerate(part):
-            down = [("server", h, "global model", size_of_model, before[r].numpy()) for h in members]
-            for sender, receiver, what, n_bytes, values in down + up[r]:
-                ends = (end if isinstance(end, str) else names[end] for end in (sender, receiver))
-                kept = values if record and seed_of[r] == 0 else None
-                messages[r].append((turn, int(seed_of[r]), *ends, what, n_bytes, kept))
-        world = world.like(before + mean)
-        metrics.append(_evaluate(world, tests, task))
-        if on_round is not None and on_round(*so_far()) is True:
-            break
-    return so_far()
-
-
-def _in_the_open(change: Tensor, weight: np.ndarray, run: np.ndarray, part: list) -> tuple[Tensor, list[list]]:
-    """The server sees every update: weighted mean ``[runs, D]`` and the messages of each run."""
-    share = torch.from_numpy(weight / np.bincount(run, weight)[run]).to(change)
-    mean = change.new_zeros(len(part), change.shape[1])
-    mean.index_add_(0, torch.from_numpy(run), change * share.unsqueeze(1))
-    updates, n_bytes = iter(change.numpy()), _BYTES * change.shape[1]
-    return mean, [[(h, "server", "update", n_bytes, next(updates)) for h in members] for members in part]
-
-
-def _through(aggregator, change: Tensor, weight: np.ndarray, run: np.ndarray, part: list, rngs: list):
-    """The same by an aggregator, run by run; positions in its messages become hospitals."""
-    mean, messages = change.new_zeros(len(part), change.shape[1]), []
-    for r, members in enumerate(part):
-        updates, alive = change[torch.from_numpy(run == r)].numpy(), np.ones(len(members), dtype=bool)
-        total, sent = aggregator.aggregate(updates, weight[run == r], alive=alive, rng=rngs[r])
-        if np.shape(total) != mean[r].shape:
-            wrong = f"its shape is {np.shape(total)}"
-            raise ValueError(f"aggregator must return the mean as {change.shape[1]} numbers; {wrong}.")
-        mean[r] = torch.as_tensor(total)
-        named = [[end if isinstance(end, str) else members[end] for end in m[:2]] for m in sent]
-        messages.append([(*ends, *m[2:]) for ends, m in zip(named, sent, strict=True)])
-    return mean, messages
-
-
 def _checked(federations: Sequence[Federation], setting: dict) -> dict:
     """The arguments of `train`, each of them in order."""
     if unknown := setting.keys() - _DEFAULTS.keys():
@@ -370,8 +292,7 @@ def _checked(federations: Sequence[Federation], setting: dict) -> dict:
     if any((f.task, f.feature_names, [h.name for h in f.hospitals]) != alike for f in federations):
         raise ValueError("federation must be replicates of one table: same task, features and hospitals.")
     one_of("strategy", setting["strategy"], ("fedavg", "uniform"))
-    if setting["privacy"] is not None:
-        raise ValueError("privacy is reserved for the lesson on differential privacy; leave it at None.")
+    releases.check(setting["privacy"], federations)
     share = number("participation", setting["participation"])
     if not 0 < share <= 1:
         raise ValueError(f"participation must be a share above 0 and at most 1; got {share}.")
@@ -389,11 +310,6 @@ def _checked(federations: Sequence[Federation], setting: dict) -> dict:
     }
 
 
-def hospital_rng(seed: int, run: int, hospital: int) -> np.random.Generator:
-    """The random numbers with which a hospital shuffles in one run of `train`, from its first round on."""
-    return generator(seed, run, _HOSPITAL, hospital)
-
-
 def _replicates(federation: Federation | Sequence[Federation], seeds: int) -> list[Federation]:
     """One federation a run."""
     if isinstance(federation, Federation):
@@ -407,47 +323,6 @@ def _replicates(federation: Federation | Sequence[Federation], seeds: int) -> li
     return list(federation)
 
 
-def _training_rows(hospitals: Sequence[Sequence[Hospital]]) -> tuple[Tensor, Tensor, list[list[np.ndarray]]]:
-    """One table of all training rows, and for each run and hospital the numbers of its rows in it."""
-    distinct = {id(h): h for one in hospitals for h in one}
-    end = np.cumsum([len(h.y_train) for h in distinct.values()])
-    rows = {k: np.arange(e - len(h.y_train), e) for (k, h), e in zip(distinct.items(), end, strict=True)}
-    X, y = (torch.cat([getattr(h, name) for h in distinct.values()]) for name in ("X_train", "y_train"))
-    return X, y, [[rows[id(h)] for h in one] for one in hospitals]
-
-
-def _starts(federations: Sequence[Federation], hidden: Sequence[int], seed: int) -> fleet.Params:
-    """Untrained networks, one a run."""
-    first = federations[0]
-    n_out = len(first.classes) if first.task == "multiclass" else 1
-    return fleet.init(len(federations), (first.n_features, *hidden, n_out), seed=seed)
-
-
-def _test_rows(federations: Sequence[Federation]) -> list[tuple[Tensor, Tensor, list[int]]]:
-    """For each run all test rows and labels, and how many of them each hospital has."""
-    distinct = {
-        id(f): (
-            torch.cat([h.X_test for h in f.hospitals]),
-            torch.cat([h.y_test for h in f.hospitals]),
-            [len(h.y_test) for h in f.hospitals],
-        )
-        for f in federations
-    }
-    return [distinct[id(f)] for f in federations]
-
-
-def _evaluate(params: fleet.Params, tests: list[tuple], task: str) -> dict[str, np.ndarray]:
-    """`evaluation.metrics` of run r's model on the test rows ``r % len(tests)``."""
-    tests = tests * (params.n_models // len(tests))
-    outputs: list = [None] * len(tests)
-    with torch.no_grad():
-        for X in {id(X): X for X, _, _ in tests}.values():
-            runs = [r for r, test in enumerate(tests) if test[0] is X]
-            for r, out in zip(runs, fleet.forward(params[runs], X), strict=True):
-                outputs[r] = out
-    return evaluation.metrics(outputs, [y for _, y, _ in tests], [n for _, _, n in tests], task)
-
-
 def _prior(hospital: Hospital, task: str, n_classes: int) -> Tensor:
     """Outputs ``[1, out]`` of a model that knows only the hospital's own training labels."""
     y = hospital.y_train
@@ -455,15 +330,6 @@ def _prior(hospital: Hospital, task: str, n_classes: int) -> Tensor:
         return torch.bincount(y[:, 0].long(), minlength=n_classes).div(len(y)).log().clamp_min(-20)[None]
     mean = y.mean().reshape(1, 1)
     return mean if task == "regression" else mean.logit(eps=1e-6)
-
-
-def _ledger(federations: Sequence[Federation]) -> Ledger:
-    """The federations' ledgers, one after the other, with the releases of training added."""
-    ledger = Ledger(tuple(e for f in {id(f): f for f in federations}.values() for e in f.ledger.entries))
-    names, runs = ", ".join(h.name for h in federations[0].hospitals), f"{len(federations)} runs"
-    ledger = ledger.add("model updates of each round", hospital=names, viewer="server", detail=runs)
-    ledger = ledger.add("global models of each round", hospital=names, viewer="every hospital", detail=runs)
-    return ledger.add("metrics on test rows", hospital=names, viewer="outsider", detail=runs)
 
 
 _DEFAULTS = {

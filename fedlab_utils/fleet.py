@@ -26,7 +26,7 @@ from torch import Tensor
 
 from fedlab_utils.arguments import each, one_of, row_numbers, table, whole
 from fedlab_utils.losses import Loss, slopes
-from fedlab_utils.sampling import generators, poisson, shuffled
+from fedlab_utils.sampling import generators, normal, poisson, shuffled
 
 Optimiser = Literal["sgd", "momentum", "adam"]
 
@@ -208,10 +208,12 @@ def gradients(
         backs.append(torch.bmm(backs[-1], w).mul_(signal.sign()))
     backs.reverse()
     if max_norm is not None:
-        squares = sum(b.square().sum(2) * (a.square().sum(2) + 1) for a, b in zip(inputs, backs, strict=True))
+        length = torch.linalg.vector_norm  # of each row
+        squares = sum(length(b, dim=2) ** 2 * (length(a, dim=2) ** 2 + 1) for a, b in zip(inputs, backs, strict=True))
         limit = torch.as_tensor(max_norm, dtype=X.dtype, device=X.device).reshape(-1, 1)
         scale = (limit / squares.sqrt().clamp_min(1e-30)).clamp_max(1) * weight
-        backs = [b * scale.unsqueeze(2) for b in backs]
+        for b in backs:
+            b.mul_(scale.unsqueeze(2))
     return Params(
         [torch.bmm(b.transpose(1, 2), a) for a, b in zip(inputs, backs, strict=True)],
         [b.sum(1) for b in backs],
@@ -315,12 +317,18 @@ def fit(
             plan = draw([rows[k] for k in models], total[models], batch_size, mine)
             picked = torch.from_numpy(models).to(X.device)
             piece = trained[picked]
-            _train(piece, X, y, plan, {name: v[picked] for name, v in settings.items()}, mine, optimiser, loss)
+            own = {name: v[picked] for name, v in settings.items()}
+            noise = None
+            if "noise_multiplier" in own:  # a model without noise draws none
+                noisy = (own["noise_multiplier"] > 0).tolist()
+                sources = [rng if some else None for rng, some in zip(mine, noisy, strict=True)]
+                noise = normal(total[models], params.n_parameters, sources)
+            _train(piece, X, y, plan, noise, own, optimiser, loss)
             trained.map(lambda all_models, some, at=picked: all_models.index_copy_(0, at, some), piece)
     return trained
 
 
-def _train(trained, X, y, plan, settings, rngs, optimiser, loss) -> None:
+def _train(trained, X, y, plan, noise, settings, optimiser, loss) -> None:
     """Train models in place, batch by batch."""
     start = trained.clone() if "proximal" in settings else trained
     state = [trained.map(torch.zeros_like) for _ in range(_STATES[optimiser])]
@@ -338,9 +346,10 @@ def _train(trained, X, y, plan, settings, rngs, optimiser, loss) -> None:
             loss=loss,
             max_norm=now.get("max_norm"),
         )
-        if "noise_multiplier" in now:
+        if noise is not None:
             one = 1 / now["expected"] if "expected" in now else share[:, 0]  # of a row in the average
-            gradient = _add_noise(gradient, (now["noise_multiplier"] * now["max_norm"] * one).unsqueeze(1), rngs)
+            spread = (now["noise_multiplier"] * now["max_norm"] * one).unsqueeze(1)
+            gradient.map(Tensor.add_, gradient.like(next(noise).to(spread) * spread))
         _step(*views, gradient=gradient, step=step, optimiser=optimiser, **now)
 
 
@@ -362,16 +371,6 @@ def _step(trained, start, *state, gradient, step, optimiser, lr, weight_decay=No
             root = square.sqrt().div_(math.sqrt(1 - _BETAS[1] ** step)).add_(_EPSILON)
             g = mean.div(root).div_(1 - _BETAS[0] ** step)
         w.addcmul_(g, lr.view(column), value=-1)
-
-
-def _add_noise(gradient: Params, spread: Tensor, rngs: Sequence[np.random.Generator]) -> Params:
-    """Independent Gaussian noise on every number, each model from its own generator (untouched at no noise)."""
-    draws = np.zeros((gradient.n_models, gradient.n_parameters), dtype=np.float32)
-    for draw, rng, some in zip(draws, rngs, (spread[:, 0] > 0).tolist(), strict=False):
-        if some:
-            rng.standard_normal(out=draw, dtype=np.float32)
-    noise = torch.from_numpy(draws).to(spread) * spread
-    return gradient.map(torch.add, gradient.like(noise))
 
 
 def to_arrays(params: Params, k: int) -> list[np.ndarray]:

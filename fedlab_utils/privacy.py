@@ -1,59 +1,158 @@
-"""What has been released about patients: the ledger."""
+"""Differential privacy for federated training: what is promised to whom, and what it costs.
+
+A promise is made to a *unit*: to one patient record (`RecordDP`) or to one hospital (`HospitalDP`). Whoever sees what
+is released can tell with little more certainty whether the unit's data were used than without looking: epsilon says
+how little, delta with which probability that may fail. What was promised and spent stands in the `Ledger`.
+
+The noise is drawn in 32-bit floating-point numbers, as everywhere in machine learning. The mathematics speaks of real
+numbers: which 32-bit numbers can occur at all depends on the value beneath the noise, and from the exact bits of few,
+large releases an attacker may learn more than epsilon allows (Mironov 2012, doi:10.1145/2382196.2382264; Haney et
+al., arXiv:2207.13793). Sums of many clipped gradients make this hard to use, but nothing here rules it out; the sound
+way is discrete noise on integers (Canonne et al., arXiv:2004.00010).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import secrets
+from dataclasses import dataclass
+from typing import ClassVar
 
-import pandas as pd
+import numpy as np
 
-NOT_PRIVATE = "not private"
+from fedlab_utils.accounting import checked_delta, checked_epsilon, checked_rate, epsilon, noise_for
+from fedlab_utils.arguments import number
+from fedlab_utils.ledger import ADD_OR_REMOVE, FOLLOWS, HOSPITAL, NOT_PRIVATE, PATIENT, Entry, Ledger, Mechanism
+
+__all__ = [
+    "ADD_OR_REMOVE",
+    "Entry",
+    "FOLLOWS",
+    "HOSPITAL",
+    "HospitalDP",
+    "Ledger",
+    "Mechanism",
+    "NOT_PRIVATE",
+    "PATIENT",
+    "RecordDP",
+    "epsilon",
+    "noise_for",
+    "noise_generator",
+]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One release.
+class RecordDP:
+    """Differential privacy for each patient record: DP-SGD within every hospital (Abadi et al., arXiv:1607.00133).
 
-    Attributes
+    In each step of its local training a hospital tosses a coin for each of its n patients (probability
+    ``q = batch_size / n``; 1 for a hospital smaller than a batch), clips the gradient of each one drawn to length
+    `max_grad_norm`, adds up, adds Gaussian noise of standard deviation ``noise_multiplier * max_grad_norm`` and
+    divides by the *expected* batch size. An epoch is 1/q steps; a step in which nobody was drawn still happens and
+    gets its noise. What leaves the hospital follows from these noisy sums, so the promise holds against everybody:
+    the server, the other hospitals, and whoever gets the model.
+
+    Every hospital has its own q, its own number of steps, and so its own guarantee. Its number of patients is taken
+    to be public.
+
+    Parameters
     ----------
-    what
-        What left the hospital, such as "column sums".
-    hospital
-        Whose patients it is about.
-    viewer
-        Who sees it: "server", a hospital, or "outsider".
-    guarantee
-        What is promised to a patient; "not private" is the honest word for no promise.
-    detail
-        Which columns, how many numbers, in which round.
+    epsilon
+        The budget, from 0.01 to 100. Each hospital gets the noise with which all its steps spend 99% to 100% of it.
+    noise_multiplier
+        Instead of a budget, the noise: the same for all hospitals, so that each spends an epsilon of its own. 0 clips
+        only, and promises nothing.
+    delta
+        Probability with which the promise may fail. Below one over the patients of any hospital, and better far below:
+        publishing one whole record at random has delta = 1/n.
+    max_grad_norm
+        Clip norm C.
+    secure
+        False: noise and coins come from the seed of the training, so that a lesson can be repeated. **A seed that
+        anybody else knows voids the guarantee**: the noise can be computed again and taken off. True: they start from
+        the operating system's randomness, differently each time. The generator behind is a fast statistical one
+        (PCG64), not a cryptographic one: see also what the module says about floating-point noise.
+
+    Raises
+    ------
+    ValueError
+        If the budget is impossible, in one sentence.
     """
 
-    what: str
-    hospital: str
-    viewer: str
-    guarantee: str = NOT_PRIVATE
-    detail: str = ""
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    delta: float = 1e-5
+    max_grad_norm: float = 1.0
+    secure: bool = False
+    unit: ClassVar[str] = PATIENT
+
+    def __post_init__(self) -> None:
+        _check(self, "max_grad_norm")
+
+    def noise(self, *, sampling: float, steps: int) -> float:
+        """The noise multiplier with which `steps` steps keep the promise."""
+        return _noise(self, sampling, steps)
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """All releases so far, oldest first. Nothing is ever taken out, and nothing resets.
+class HospitalDP:
+    """Differential privacy for a whole hospital: clipped and noised updates (McMahan et al., arXiv:1710.06963).
 
-    A ledger does not change: `add` returns a longer one, so that a training run can continue the ledger of
-    its data without writing into it.
+    In each round a coin is tossed for each hospital (probability q = `participation` of the training). The server
+    clips each update to length `max_update_norm`, adds up, adds Gaussian noise of standard deviation
+    ``noise_multiplier * max_update_norm`` and divides by the *expected* number of participants; all hospitals count
+    alike, whatever the strategy. The promise holds against those who see the global models, not against the server,
+    which sees single updates (unless an aggregator hides them).
+
+    Noise of this size drowns a handful of hospitals: it takes hundreds.
+
+    Parameters
+    ----------
+    epsilon, noise_multiplier, delta
+        As in `RecordDP`, for all rounds together; delta below one over the number of hospitals.
+    max_update_norm
+        Clip norm of a hospital's update.
+    participants_hidden
+        Whether nobody else learns who took part in a round. Only then does sampling amplify the guarantee; otherwise
+        each hospital pays in full for the rounds in which it took part.
+    secure
+        As in `RecordDP`.
     """
 
-    entries: tuple[Entry, ...] = ()
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    delta: float = 1e-5
+    max_update_norm: float = 1.0
+    participants_hidden: bool = False
+    secure: bool = False
+    unit: ClassVar[str] = HOSPITAL
 
-    def add(
-        self, what: str, *, hospital: str, viewer: str, guarantee: str = NOT_PRIVATE, detail: str = ""
-    ) -> Ledger:
-        """A new ledger with one more entry; use what it returns, as this one stays as it is."""
-        return Ledger((*self.entries, Entry(what, hospital, viewer, guarantee, detail)))
+    def __post_init__(self) -> None:
+        _check(self, "max_update_norm")
 
-    def __len__(self) -> int:
-        return len(self.entries)
+    def noise(self, *, sampling: float, steps: int) -> float:
+        """The noise multiplier with which `steps` rounds keep the promise."""
+        return _noise(self, sampling, steps)
 
-    def table(self) -> pd.DataFrame:
-        """One row a release: what, hospital, viewer, guarantee, detail."""
-        columns = [f.name for f in fields(Entry)]
-        return pd.DataFrame([[getattr(e, c) for c in columns] for e in self.entries], columns=columns)
+
+def noise_generator() -> np.random.Generator:
+    """A generator that starts from 256 bits of the operating system's randomness, differently each time."""
+    return np.random.default_rng(np.random.SeedSequence(secrets.randbits(256), pool_size=8))
+
+
+def _check(promise: RecordDP | HospitalDP, norm: str) -> None:
+    if (promise.epsilon is None) == (promise.noise_multiplier is None):
+        got = f"epsilon={promise.epsilon}, noise_multiplier={promise.noise_multiplier}"
+        raise ValueError(f"Give either epsilon or noise_multiplier, one of them; got {got}.")
+    if promise.epsilon is not None:
+        checked_epsilon(promise.epsilon)
+    else:
+        number("noise_multiplier", promise.noise_multiplier)
+    checked_delta(promise.delta)
+    if not number(norm, getattr(promise, norm)) >= 1e-12:
+        raise ValueError(f"{norm} must be above 0; got {getattr(promise, norm)}.")
+
+
+def _noise(promise: RecordDP | HospitalDP, sampling: float, steps: int) -> float:
+    if promise.epsilon is None:
+        return float(promise.noise_multiplier)
+    return noise_for(promise.epsilon, sampling=checked_rate(sampling), steps=steps, delta=promise.delta)

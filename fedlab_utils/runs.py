@@ -19,10 +19,11 @@ _MESSAGE = ["round", "seed", "sender", "receiver", "what", "bytes", "values"]
 
 @dataclass(frozen=True)
 class Model:
-    """One trained network."""
+    """One trained network, and what it would cost to release this one alone (its ledger)."""
 
     params: fleet.Params
     task: str
+    ledger: Ledger = Ledger()
 
     def predict_proba(self, X: Tensor) -> Tensor:
         """Class probabilities ``[n, classes]`` of rows ``[n, d]``; in regression, values ``[n, 1]``."""
@@ -42,8 +43,9 @@ class FederatedRun:
         last column over all test rows; `history` is the same as a table.
     messages
         For each seed its messages; `transcript` is the same as a table.
-    ledger
-        What has been released about patients, by preprocessing and by training.
+    ledgers
+        For each seed what has been released about patients, by preprocessing and by that seed's training alone;
+        `ledger` is all of them together, since seeds look at the same patients again.
     """
 
     params: fleet.Params
@@ -51,7 +53,7 @@ class FederatedRun:
     hospitals: tuple[str, ...]
     metrics: tuple[dict[str, np.ndarray], ...]
     messages: tuple[tuple[tuple, ...], ...]
-    ledger: Ledger
+    ledgers: tuple[Ledger, ...]
 
     def __len__(self) -> int:
         return self.params.n_models
@@ -59,7 +61,7 @@ class FederatedRun:
     def __getitem__(self, seed: int) -> Model:
         if not -len(self) <= seed < len(self):
             raise IndexError(f"This run has {len(self)} seeds; there is no number {seed}.")
-        return Model(self.params[[seed]], self.task)
+        return Model(self.params[[seed]], self.task, self.ledgers[seed])
 
     @property
     def rounds(self) -> int:
@@ -69,6 +71,11 @@ class FederatedRun:
     def predict_proba(self, X: Tensor) -> Tensor:
         """Class probabilities ``[seeds, n, classes]``, a model for each seed; seeds are never averaged."""
         return _predict(self.params, X, self.task)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What has been released about patients by everything in this run, all seeds together."""
+        return sum(self.ledgers, Ledger())
 
     @cached_property
     def transcript(self) -> pd.DataFrame:

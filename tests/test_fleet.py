@@ -159,8 +159,8 @@ def test_noise_has_the_stated_size_and_an_empty_poisson_batch_still_gets_it():
     rows = [np.arange(1000), np.arange(1000)]
     for seed in range(50):  # find a draw in which the first model's batch is empty
         tiny["seed"] = seed
-        rng = sampling.generator(seed, 0, 1)
-        if not (rng.random(1000) < 1 / 1000).any():
+        _, share = next(sampling.poisson(rows, [1, 1], 1, [sampling.generator(seed, k, 1) for k in range(2)]))
+        if not (share[0] > 0).any():
             break
     moved = fleet.fit(params, X, y, rows, **tiny).flat()[0] - params.flat()[0]
     assert moved.std().item() == pytest.approx(2.0 * 0.5, rel=0.1)  # noise alone, divided by batch_size 1
