@@ -281,7 +281,7 @@ def test(python: str, rest: list[str]) -> int:
 
 
 def bench(python: str, rest: list[str]) -> int:
-    say("Speed against other tools, then the time of every lesson: about 10 minutes. Let nothing else run.")
+    say("Speed against other tools, then the time of every lesson: 10 to 20 minutes. Let nothing else run.")
     failed = 0
     for script in sorted((ROOT / "tests" / "benchmarks").glob("*.py")):
         say(f"\n{script.stem}")

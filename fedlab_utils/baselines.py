@@ -93,7 +93,7 @@ def sample_interpolate(arrays: Arrays, encoder: Encoder, n: int, rng: np.random.
         from_other = rng.random(n) < way[:, 0]
         rows[:, start:end] = np.where(from_other[:, None], data[other, start:end], data[row, start:end])
         if switched:  # a number that only one of the two has is taken as it is
-            score, there = start - 1, data[:, start] == 1
+            score, there = start - 1, data[:, end - 1] == 0
             one = np.where(there[row], data[row, score], data[other, score])
             rows[:, score] = np.where(there[row] != there[other], one, rows[:, score])
     return rows

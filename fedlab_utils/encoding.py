@@ -4,7 +4,8 @@ A *number* becomes a normal score: where it stands among the column's values, re
 number has the same shape, whatever its unit and however skewed. A *category* becomes one 0/1 column for each
 value. What is missing is a category too: a value of its own among the categories, and for a number two more
 columns, "there" and "missing". On the way back a number is rounded to the column's granularity and moved into
-its bounds, so that whole numbers stay whole.
+its bounds, so that whole numbers stay whole. Where tables of several sources were put together, some numbers of a
+column are rounder than others: then "there" becomes two columns, "round" and "fine".
 
 What these rules need is either public knowledge (`Knowledge`) or learnt from the rows (`Encoder.learnt`); whatever
 is learnt from patients has to be paid for when the result is to be private.
@@ -78,6 +79,8 @@ class Column:
         Whether the categories have an order (pandas' categorical columns).
     low, high, step, decimals
         Of a number: bounds, granularity, and the decimals to round to (None: as they come).
+    coarse
+        Of a number: the coarser granularity of those that are rounder than the others; 0 if all are alike.
     knots
         Of a number: its values at the normal scores `SCORES`, rising.
     """
@@ -91,6 +94,7 @@ class Column:
     high: float = 0.0
     step: float = 0.0
     decimals: int | None = None
+    coarse: float = 0.0
     knots: tuple[float, ...] = ()
 
     @property
@@ -101,7 +105,10 @@ class Column:
     @property
     def width(self) -> int:
         """Columns of the encoded table that it takes."""
-        return 1 + 2 * self.missing if self.is_number else len(self.values) + self.missing
+        if not self.is_number:
+            return len(self.values) + self.missing
+        kinds = 1 + bool(self.coarse) + self.missing  # round or fine, missing
+        return 1 + (kinds if kinds > 1 else 0)
 
     def encode(self, column: pd.Series, rng: np.random.Generator) -> np.ndarray:
         """Normal scores or 0/1 columns, ``[n, width]``."""
@@ -115,21 +122,27 @@ class Column:
         gone = np.isnan(numbers)
         if gone.any() and not self.missing:
             raise ValueError(f"{self.name!r} has missing values, and had none in the table that was learnt.")
-        dithered = np.clip(numbers, self.low, self.high) + self.step * (rng.random(len(numbers)) - 0.5)
-        score = np.where(gone, 0.0, np.interp(dithered, self.knots, SCORES))
-        return np.column_stack([score, ~gone, gone] if self.missing else [score])
+        numbers = np.clip(numbers, self.low, self.high)
+        is_round = _is_round(numbers, self.step, self.coarse)
+        score = np.where(gone, 0.0, np.interp(_dither(numbers, self.step, self.coarse, rng), self.knots, SCORES))
+        kinds = [is_round, ~is_round & ~gone] if self.coarse else [~gone]
+        kinds += [gone] if self.missing else []
+        return np.column_stack([score, *(kinds if len(kinds) > 1 else [])])
 
     def decode(self, encoded: np.ndarray) -> pd.Series:
         """The inverse of `encode`; of each group of 0/1 columns the largest counts."""
         if not self.is_number:
             return self._series(encoded.argmax(1))
         numbers = np.interp(encoded[:, 0], SCORES, self.knots)
-        numbers = self.low + np.round((numbers - self.low) / self.step) * self.step
-        numbers = np.clip(numbers, self.low, self.high)
+        fine = self.low + np.round((numbers - self.low) / self.step) * self.step
+        kind = encoded[:, 1:].argmax(1) if self.width > 1 else np.zeros(len(numbers), int)
+        if self.coarse:  # a power of ten
+            fine = np.where(kind == 0, np.round(numbers, round(-math.log10(self.coarse))), fine)
+        numbers = np.clip(fine, self.low, self.high)
         if self.decimals is not None:
             numbers = np.round(numbers, self.decimals)
         if self.missing:
-            numbers[encoded[:, 1:].argmax(1) == 1] = np.nan
+            numbers[kind == self.width - 2] = np.nan
         return pd.Series(numbers, name=self.name).astype(self.dtype)
 
     def codes(self, column: pd.Series) -> np.ndarray:
@@ -167,13 +180,13 @@ class Encoder:
 
     @property
     def choices(self) -> list[tuple[int, int, bool]]:
-        """Groups of 0/1 columns of which one is 1: start, end, whether it says if the number before is missing."""
+        """Groups of 0/1 columns of which one is 1: start, end, whether its last says that the number is missing."""
         found = []
         for column, where in zip(self.columns, self.slices.values(), strict=True):
             if not column.is_number:
                 found.append((where.start, where.stop, False))
-            elif column.missing:
-                found.append((where.start + 1, where.stop, True))
+            elif column.width > 1:
+                found.append((where.start + 1, where.stop, column.missing))
         return found
 
     def __getitem__(self, name: str) -> Column:
@@ -297,22 +310,26 @@ def _number(column: pd.Series, bounds, step, transform: Transform, rng: np.rando
     there = np.clip(there, low, high)
     if step is not None and not (isinstance(step, int | float | np.number) and 0 < step < np.inf):
         raise ValueError(f"granularity[{column.name!r}] must be a positive number; got {step!r}.")
+    coarse = 0.0
     if step is None:
         tolerance = _TOLERANCE.get(str(column.dtype).lower(), 1e-13)
         step, decimals = _granularity(there, low, high, tolerance)
-        learnt.append((column.name, "granularity", "none" if decimals is None else f"{step:g}"))
+        coarse = _coarse(there, step)
+        found = ([f"{coarse:g}"] if coarse else []) + ["none" if decimals is None else f"{step:g}"]
+        learnt.append((column.name, "granularity", " or ".join(found)))
     else:
         step = float(step)
         decimals = next((d for d in range(_MOST_DECIMALS) if step == round(step, d) and low == round(low, d)), None)
     if transform == "quantile":
-        dithered = there + step * (rng.random(len(there)) - 0.5)
+        dithered = _dither(there, step, coarse, rng)
         knots = np.quantile(dithered, _LEVELS)
         knots[[0, -1]] = dithered.min(), dithered.max()
         learnt.append((column.name, "quantiles", f"{len(knots)} of them"))
     else:
-        knots = np.linspace(low - step / 2, high + step / 2, len(SCORES))
+        margin = (coarse or step) / 2
+        knots = np.linspace(low - margin, high + margin, len(SCORES))
     name, missing = column.name, len(there) < len(numbers)
-    return Column(name, str(column.dtype), missing, (), False, low, high, step, decimals, tuple(knots.tolist()))
+    return Column(name, str(column.dtype), missing, (), False, low, high, step, decimals, coarse, tuple(knots.tolist()))
 
 
 def _granularity(numbers: np.ndarray, low: float, high: float, tolerance: float) -> tuple[float, int | None]:
@@ -328,6 +345,30 @@ def _granularity(numbers: np.ndarray, low: float, high: float, tolerance: float)
             step = int(np.gcd.reduce(np.round(scaled - low * 10.0**decimals).astype(np.int64)))
             return (step or 1) / 10.0**decimals, decimals
     return max((high - low) / 2**20, max(abs(low), abs(high)) / 2**40) or 1.0, None
+
+
+def _coarse(numbers: np.ndarray, step: float) -> float:
+    """The largest of 1, .1, .01, ... that at least half of the numbers are rounded to, but not all; 0 if none."""
+    for coarse in 10.0 ** -np.arange(_MOST_DECIMALS):
+        fits = _is_round(numbers, step, coarse)
+        if coarse < 4 * step or fits.all():  # of halves, say, every other one is whole by chance
+            return 0.0
+        if fits.mean() >= 0.5 and len(np.unique(numbers[fits])) > FEW_VALUES:
+            return float(coarse)
+    return 0.0
+
+
+def _is_round(numbers: np.ndarray, step: float, coarse: float) -> np.ndarray:
+    """Which numbers are multiples of `coarse`; none if that is 0."""
+    if not coarse:
+        return np.zeros(len(numbers), bool)
+    return np.abs(np.round(numbers / coarse) * coarse - numbers) < step / 2
+
+
+def _dither(numbers: np.ndarray, step: float, coarse: float, rng: np.random.Generator) -> np.ndarray:
+    """Numbers spread over all that are rounded to them, round ones more widely."""
+    width = np.where(_is_round(numbers, step, coarse), coarse, step)
+    return numbers + width * (rng.random(len(numbers)) - 0.5)
 
 
 def _numbers(column: pd.Series) -> np.ndarray:

@@ -22,6 +22,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
 
 from fedlab_utils import arguments, schema
 
@@ -44,6 +45,7 @@ class _Kinds:
     task: str
 
 
+@threadpool_limits.wrap(limits=1)  # on a busy machine the threads of the trees wait for each other, up to minutes
 def report(
     real: pd.DataFrame, synthetic: pd.DataFrame, *, target: str, holdout: pd.DataFrame, seed: int = 0
 ) -> pd.DataFrame:
@@ -102,7 +104,8 @@ def report(
     .. [5] Yao et al., "The DCR delusion", arXiv:2505.01524.
     """
     rng = np.random.default_rng(arguments.whole("seed", seed, 0))
-    kinds, real, synthetic, holdout = _read(real, synthetic, target, holdout)
+    tables = {"real": real, "synthetic": synthetic, "holdout": holdout}
+    kinds, real, synthetic, holdout = _read(target, tables, genuine=["real", "holdout"])
     steps = {column: _step(real[column]) for column in kinds.numbers}
     known = _share_among(holdout, real, steps)
     if known > MOST_KNOWN + float(_keys(real, steps).duplicated(keep=False).mean()):
@@ -133,30 +136,60 @@ def report(
     return pd.DataFrame(rows, columns=["measure", "value", "reference", "better", "what"])
 
 
+@threadpool_limits.wrap(limits=1)
+def utility(train: pd.DataFrame, test: pd.DataFrame, *, target: str, family: str = "linear", seed: int = 0) -> float:
+    """What rows are worth for training: the score on `test` of one model trained on `train`.
+
+    Parameters
+    ----------
+    train, test
+        Tables with the same columns.
+    target
+        The column to predict.
+    family
+        "linear" or "trees".
+    seed
+        Of the trees.
+
+    Returns
+    -------
+    float
+        AUC, macro one-vs-rest AUC for several classes, R² for a target of many numbers.
+
+    Raises
+    ------
+    ValueError
+        If the tables do not fit together or hold fewer than 20 rows, or `family` is something else.
+    """
+    arguments.one_of("family", family, ("linear", "trees"))
+    kinds, test, train = _read(target, {"test": test, "train": train}, genuine=["test"])
+    return _utility(kinds, train, test, family, seed)
+
+
 # ---- reading the tables
 
 
-def _read(real, synthetic, target, holdout) -> tuple[_Kinds, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The three tables as floats, categories as codes 0, 1, ... with one more for values that are not real."""
-    tables = {"real": real, "synthetic": synthetic, "holdout": holdout}
+def _read(target: str, tables: dict[str, pd.DataFrame], genuine: list[str]) -> tuple:
+    """The tables as floats, categories as codes 0, 1, ... with one more for values that no genuine table has."""
+    first = next(iter(tables))
     for name, frame in tables.items():
         if not isinstance(frame, pd.DataFrame):
             raise ValueError(f"{name} must be a pandas DataFrame, not a {type(frame).__name__}.")
         if len(frame) < FEWEST_ROWS:
             raise ValueError(f"{name} has {len(frame)} rows; at least {FEWEST_ROWS} are needed.")
-        if stray := set(frame.columns) ^ set(real.columns):
-            raise ValueError(f"{name} and real must have the same columns; only one has {min(map(str, stray))!r}.")
+        if stray := set(frame.columns) ^ set(tables[first].columns):
+            raise ValueError(f"{name} and {first} must have the same columns; only one has {min(map(str, stray))!r}.")
         if not frame.columns.is_unique or not all(isinstance(c, str) for c in frame.columns):
             raise ValueError(f"Every column of {name} needs a text of its own as a name; got {list(frame.columns)}.")
-    known = schema.infer(pd.concat([real, holdout], ignore_index=True), target=target)
+    known = schema.infer(pd.concat([tables[name] for name in genuine], ignore_index=True), target=target)
     codes = {}
     if known.task == "regression":
         known = replace(known, numeric=(*known.numeric, target))
     else:
         codes[target] = {value: k for k, value in enumerate(known.classes)}
-    tidy = {name: known.tidy(frame[list(real.columns)]) for name, frame in tables.items()}
+    tidy = {name: known.tidy(frame[list(tables[first].columns)]) for name, frame in tables.items()}
     for column in known.categorical:
-        values = pd.concat([tidy["real"][column], tidy["holdout"][column]]).dropna().unique()
+        values = pd.concat([tidy[name][column] for name in genuine]).dropna().unique()
         codes[column] = {value: k for k, value in enumerate(sorted(values))}
     for name, frame in tables.items():
         tidy[name] = tidy[name].assign(**({target: frame[target]} if target in codes else {}))

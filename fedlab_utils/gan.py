@@ -31,6 +31,7 @@ from fedlab_utils.fleet import Params
 
 NOISE = 32  # numbers of noise that the generator starts from
 _LEAK = 0.2  # slope of LeakyReLU below zero
+_MOST_OFTEN = 10  # times that a row with a rare label is drawn for once that it would be without balancing
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Layout:
 
     @cached_property
     def switched(self) -> Tensor:
-        """Columns of the numbers that can be missing; the column after each says that it is there."""
-        return torch.tensor([start - 1 for start, _, switches in self.choices if switches], dtype=torch.int64)
+        """Columns of the numbers that can be missing, and below them those that say that they are, ``[2, numbers]``."""
+        return torch.tensor([(start - 1, end - 1) for start, end, switches in self.choices if switches]).view(-1, 2).T
 
     @property
     def n_given(self) -> int:
@@ -119,9 +120,9 @@ def generate(params: Params, layout: Layout, label: Tensor, noise: Tensor, gumbe
     if layout.n_given:
         start, end = layout.given
         made = torch.cat([made[..., :start], label, made[..., end:]], 2)
-    if len(layout.switched):  # a missing number is 0, as in the real rows
-        there = made.index_select(2, layout.switched + 1)
-        made = made.index_copy(2, layout.switched, made.index_select(2, layout.switched) * there)
+    if layout.switched.numel():  # a missing number is 0, as in the real rows
+        number, gone = layout.switched
+        made = made.index_copy(2, number, made.index_select(2, number) * (1 - made.index_select(2, gone)))
     return made
 
 
@@ -131,7 +132,7 @@ def _choose(noisy: Tensor, temperature: float) -> Tensor:
     if not noisy.requires_grad:
         return hard
     soft = (noisy / temperature).softmax(-1)
-    return hard + soft - soft.detach()
+    return hard + (soft - soft.detach())  # exactly 0 or 1
 
 
 def draw_noise(layout: Layout, n: int, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
@@ -139,6 +140,26 @@ def draw_noise(layout: Layout, n: int, rngs: Sequence[np.random.Generator]) -> t
     noise = np.stack([rng.standard_normal((n, NOISE), dtype=np.float32) for rng in rngs])
     flat = np.stack([rng.random((n, layout.width), dtype=np.float32) for rng in rngs])
     return torch.from_numpy(noise), -torch.log(-torch.log(torch.from_numpy(flat).clamp(1e-7, 1 - 1e-6)))
+
+
+def balanced(labels: Tensor) -> np.ndarray:
+    """Chances of rows to be drawn, added up, ``[n]``: each label is drawn equally often, but for very rare ones.
+
+    The generator is told the label, so it can practise a rare one more often than it occurs, and has to: what the
+    ill have in common is what a model is to learn from synthetic patients. The idea is that of CTGAN's
+    training-by-sampling (Xu et al., arXiv:1907.00503, section 4.3).
+
+    Parameters
+    ----------
+    labels
+        0/1 columns of the label ``[n, n_given]``; without columns all rows have the same chance.
+    """
+    if not labels.shape[1]:
+        return np.linspace(0, 1, len(labels) + 1)[1:]
+    code = labels.argmax(1).numpy()
+    counts = np.bincount(code)
+    often = np.minimum(len(code) / ((counts > 0).sum() * counts[code]), _MOST_OFTEN).cumsum()
+    return often / often[-1]
 
 
 def train(
@@ -190,10 +211,12 @@ def train(
             tensor.requires_grad_()
         optimisers.append(torch.optim.Adam(params.tensors(), lr=rate, betas=(0.5, 0.9), fused=True))
     wasserstein = method == "wgan_gp"
+    chances = [balanced(data[torch.from_numpy(r), slice(*layout.given)]) for r in rows]
 
     def batches() -> tuple[Tensor, Tensor]:
         """Real rows, and made rows with the same labels."""
-        index = np.stack([r[rng.integers(len(r), size=batch)] for r, rng in zip(rows, rngs, strict=True)])
+        places = [np.searchsorted(c, rng.random(batch), "right") for c, rng in zip(chances, rngs, strict=True)]
+        index = np.stack([r[place] for r, place in zip(rows, places, strict=True)])
         real = data[torch.from_numpy(index)]
         noise, gumbel = draw_noise(layout, batch, rngs)
         return real, generate(makers, layout, real[..., slice(*layout.given)], noise, gumbel)

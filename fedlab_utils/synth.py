@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -147,14 +147,14 @@ class Synthesizer:
 
 
 def fit(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Mapping[str, pd.DataFrame],
     *,
     method: Method = "wgan_gp",
     schema: Knowledge | Schema | None = None,
     label: str | None = None,
     seed: int = 0,
     n_models: int = 1,
-    steps: int = 2000,
+    steps: int = 1500,
     hidden: Sequence[int] = (128, 128),
     critic_steps: int | None = None,
     pack: int = 1,
@@ -166,20 +166,23 @@ def fit(
     transform: Transform = "quantile",
     on_step: Callable[[Synthesizer], bool | None] | None = None,
     every: int = 50,
-) -> Synthesizer:
+) -> Synthesizer | dict[str, Synthesizer]:
     """Learn a table so that rows like its own can be drawn.
 
     Parameters
     ----------
     frame
-        Any table that ``data.from_frame`` takes, one row a patient; at least 20 rows are wise.
+        Any table that ``data.from_frame`` takes, one row a patient; at least 20 rows are wise. Or several by name,
+        such as one for each hospital: each is learnt from its own rows alone, the j-th as if with ``seed + j``,
+        and what comes back is a dict of synthesizers.
     method
         "gan" (minimax, non-saturating; arXiv:1406.2661), "wgan_gp" (arXiv:1704.00028, averaged generator
         weights), or a baseline: "independent", "copula", "interpolate".
     schema
         Public knowledge, or ``federation.schema``; the rest is learnt from the rows, see `Synthesizer.learnt`.
     label
-        A category column that a GAN is told instead of making it, so that it can be asked for.
+        A category column that a GAN is told instead of making it, so that it can be asked for; best the one to
+        predict. Its rare values are practised more often than they occur (`gan.balanced`).
     seed
         Model k depends on ``(seed, k)`` alone, however many train beside it.
     n_models
@@ -219,31 +222,72 @@ def fit(
     rates["critic_lr"] = default if critic_lr is None else number("critic_lr", critic_lr)
     hidden, n_models, every = widths(hidden), whole("n_models", n_models), whole("every", every)
 
-    encoder = encoding.learn(frame, known=schema, transform=transform, seed=whole("seed", seed, 0))
-    layout = _layout(encoder, label)
-    data = encoder.encode(frame, seed=seed)
-    nothing = np.zeros((0, 2, n_models), np.float32)
-    if method not in _GANS:
-        return Synthesizer(method, encoder, FITTERS[method](data, encoder), label, n_models, nothing)
+    several, seed = isinstance(frame, Mapping), whole("seed", seed, 0)
+    if several and (on_step is not None or not frame):
+        raise ValueError("frame must be one table where on_step is given, and hold at least one table in any case.")
+    tasks = {}
+    for j, (name, table) in enumerate(frame.items() if several else [("", frame)]):
+        encoder = encoding.learn(table, known=schema, transform=transform, seed=seed + j)
+        tasks[name] = _Task(seed + j, encoder, _layout(encoder, label), encoder.encode(table, seed=seed + j))
+    made = {}
+    if method in _GANS:
+        settings = dict(method=method, hidden=hidden, average=average, **counts, **rates)
+        for group in _alike(tasks, counts["batch_size"]):
+            made |= _train(group, label, n_models, settings, on_step, every)
+    else:
+        nothing = np.zeros((0, 2, n_models), np.float32)
+        for name, task in tasks.items():
+            arrays = FITTERS[method](task.data, task.encoder)
+            made[name] = Synthesizer(method, task.encoder, arrays, label, n_models, nothing)
+    return {name: made[name] for name in tasks} if several else made[""]
 
-    counts_of_label = data[:, slice(*layout.given)].sum(0, dtype=float)
-    shares = np.tile(counts_of_label / len(data), (n_models, 1))
+
+class _Task(NamedTuple):
+    """One table to learn, encoded."""
+
+    seed: int
+    encoder: Encoder
+    layout: gan.Layout
+    data: np.ndarray
+
+
+def _alike(tasks: Mapping[str, _Task], batch_size: int) -> list[dict[str, _Task]]:
+    """Tables that one fleet can train: encoded alike, with batches of one size."""
+    groups: dict[tuple, dict[str, _Task]] = {}
+    for name, task in tasks.items():
+        groups.setdefault((task.layout, min(batch_size, len(task.data))), {})[name] = task
+    return list(groups.values())
+
+
+def _train(
+    tasks: Mapping[str, _Task], label: str | None, n_models: int, settings: dict, on_step, every: int
+) -> dict[str, Synthesizer]:
+    """All models of all tables in one fleet."""
+    layout = next(iter(tasks.values())).layout
+    rows, rngs, first = [], [], 0
+    for task in tasks.values():
+        rows += [np.arange(first, first + len(task.data))] * n_models
+        rngs += [generator(task.seed, k, _TRAINING) for k in range(n_models)]
+        first += len(task.data)
     losses = []
 
-    def so_far(params: Params) -> Synthesizer:
-        arrays = {f"layer_{i}": t.numpy().copy() for i, t in enumerate(params.tensors())}
-        return Synthesizer(method, encoder, arrays | {"label_shares": shares}, label, n_models, np.array(losses))
+    def so_far(params: Params) -> dict[str, Synthesizer]:
+        found, past = {}, np.array(losses)
+        for j, (name, task) in enumerate(tasks.items()):
+            mine = slice(j * n_models, (j + 1) * n_models)
+            arrays = {f"layer_{i}": t[mine].numpy().copy() for i, t in enumerate(params.tensors())}
+            shares = task.data[:, slice(*layout.given)].mean(0, dtype=float)
+            arrays["label_shares"] = np.tile(shares, (n_models, 1))
+            found[name] = Synthesizer(settings["method"], task.encoder, arrays, label, n_models, past[:, :, mine])
+        return found
 
-    rngs = [generator(seed, k, _TRAINING) for k in range(n_models)]
-    everyone = [np.arange(len(data))] * n_models
-    training = gan.train(
-        torch.from_numpy(data), everyone, layout, rngs, method=method, hidden=hidden, average=average, **counts, **rates
-    )
+    everything = torch.from_numpy(np.concatenate([task.data for task in tasks.values()]))
+    training, quiet = gan.train(everything, rows, layout, rngs, **settings), on_step is not None
     with one_thread():
-        bar = tqdm(training, "Steps", steps, delay=2, leave=False, file=sys.stdout, disable=on_step is not None)
+        bar = tqdm(training, "Steps", settings["steps"], delay=2, leave=False, file=sys.stdout, disable=quiet)
         for step, (params, *both) in enumerate(bar, start=1):
             losses.append(both)
-            if on_step is not None and step % every == 0 and on_step(so_far(params)) is True:
+            if on_step is not None and step % every == 0 and on_step(*so_far(params).values()) is True:
                 break
     return so_far(params)
 

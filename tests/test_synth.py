@@ -96,6 +96,33 @@ def test_granularity_is_found(values, step):
     np.testing.assert_allclose(encoder.decode(encoder.encode(frame))["x"], values, rtol=1e-7)
 
 
+def test_numbers_of_two_granularities_keep_both():
+    rng = np.random.default_rng(0)
+    fine = rng.random(600) < 0.3
+    x = np.where(fine, np.round(0.3867 * rng.integers(200, 900, 600), 4), rng.integers(80, 350, 600))
+    frame = pd.DataFrame({"x": x, "y": np.where(rng.random(600) < 0.2, np.nan, x + 7), "fine": fine})
+    encoder = encoding.learn(frame)
+    assert encoder["x"].coarse == encoder["y"].coarse == 1 and encoder["x"].step == 0.0001
+    assert ("x", "granularity", "1 or 0.0001") in encoder.learnt
+    assert encoder.choices == [(1, 3, False), (4, 7, True), (7, 9, False)]
+    np.testing.assert_allclose(encoder.decode(encoder.encode(frame))[["x", "y"]], frame[["x", "y"]], atol=2e-4)
+    quick = {"steps": 400, "hidden": (32,), "lr": 2e-3}
+    for method, options in (("wgan_gp", quick), ("copula", {}), ("interpolate", {})):
+        made = synth.fit(frame, method=method, **options).sample(2000)
+        for column in ("x", "y"):
+            there = made[made[column].notna()]
+            is_round = there[column] % 1 == 0
+            assert abs(is_round.mean() - 0.7) < 0.1, (method, column)
+            assert method == "copula" or (is_round != there["fine"]).mean() > 0.85, (method, column)
+
+
+@pytest.mark.parametrize(
+    "values", [np.arange(90) / 10, np.arange(90) / 2, np.arange(90) * 2.5, np.r_[np.zeros(50), np.arange(40) / 7]]
+)
+def test_one_granularity_is_one(values):
+    assert encoding.learn(pd.DataFrame({"x": values}))["x"].coarse == 0
+
+
 def test_tiny_numbers_do_not_become_zero():
     values = np.random.default_rng(0).random(50) * 1e-14
     frame = pd.DataFrame({"x": values})
@@ -190,6 +217,18 @@ def test_generators_in_a_fleet_equal_generators_alone(method):
         for all_models, one in zip(together.tensors(), alone.tensors(), strict=True):
             torch.testing.assert_close(all_models[k], one[0], rtol=1e-3, atol=1e-5)
     assert not torch.allclose(together.weights[0][0], together.weights[0][1])
+
+
+def test_rare_labels_are_practised_as_often_as_others_within_reason():
+    def shares(*counts):
+        labels = torch.eye(len(counts))[torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))]
+        chances = np.diff(gan.balanced(labels), prepend=0)
+        return np.bincount(labels.argmax(1), chances).tolist()
+
+    assert shares(900, 100) == pytest.approx([0.5, 0.5])
+    assert shares(50, 30, 20) == pytest.approx([1 / 3] * 3)
+    assert shares(999, 1)[1] == pytest.approx(10 / 510)  # one patient is not half of what is learnt
+    np.testing.assert_allclose(gan.balanced(torch.zeros(4, 0)), [0.25, 0.5, 0.75, 1])
 
 
 def test_models_differ_and_are_those_of_one_fit():

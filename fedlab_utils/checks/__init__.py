@@ -5,26 +5,36 @@ How one is written stands in `mechanism`; there is one module of checks for each
 
 from fedlab_utils.checks.lesson_00 import gap_closed, overall_accuracy, server_still_sees
 from fedlab_utils.checks.lesson_01 import k_anonymity, link_records, pooled_sd, zeros_to_missing
+from fedlab_utils.checks.lesson_02 import best_discriminator, honest_score, near_copies
 from fedlab_utils.checks.lesson_03 import bytes_on_the_wire, client_start, fedavg_step, read_patient
+from fedlab_utils.checks.lesson_04 import clipped_sum, honest_epsilon, liars, posterior, sensitivity
 from fedlab_utils.checks.mechanism import EXERCISES, Verdict, as_array, compare, exercise, hint, question, well_done
 
 __all__ = [
     "EXERCISES",
     "Verdict",
     "as_array",
+    "best_discriminator",
     "bytes_on_the_wire",
     "client_start",
+    "clipped_sum",
     "compare",
     "exercise",
     "fedavg_step",
     "gap_closed",
     "hint",
+    "honest_epsilon",
+    "honest_score",
     "k_anonymity",
+    "liars",
     "link_records",
+    "near_copies",
     "overall_accuracy",
     "pooled_sd",
+    "posterior",
     "question",
     "read_patient",
+    "sensitivity",
     "server_still_sees",
     "well_done",
     "zeros_to_missing",

@@ -2,31 +2,47 @@
 
 from fedlab_utils.plots.diagram import course_diagram
 from fedlab_utils.plots.models import bands, by_hospital, clinic, last_round, learning_curves, read_learning_curves
+from fedlab_utils.plots.private import attacker, audit, budget, groups, leak, lengths, privacy_utility, tradeoff
 from fedlab_utils.plots.style import DPI, PALETTE, Picture, band, figure, img_tag, png, show, style
+from fedlab_utils.plots.synthetic import columns, distances, fidelity, game, made_values, worth
 from fedlab_utils.plots.tables import heatmap, histograms, intervals, linkage, pairs, release, shares_and_ages
 
 __all__ = [
     "DPI",
     "PALETTE",
     "Picture",
+    "attacker",
+    "audit",
     "band",
     "bands",
+    "budget",
     "by_hospital",
     "clinic",
+    "columns",
     "course_diagram",
+    "distances",
+    "fidelity",
     "figure",
+    "game",
+    "groups",
     "heatmap",
     "histograms",
     "img_tag",
     "intervals",
     "last_round",
+    "leak",
     "learning_curves",
+    "lengths",
     "linkage",
+    "made_values",
     "pairs",
     "png",
+    "privacy_utility",
     "read_learning_curves",
     "release",
     "shares_and_ages",
     "show",
     "style",
+    "tradeoff",
+    "worth",
 ]

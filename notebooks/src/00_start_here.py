@@ -122,7 +122,7 @@ plots.show(
 # | --- | --- | --- |
 # | **00 Start here** | what is it all for? | 20 |
 # | **01 Preprocessing** | is a table without names anonymous? | 45 + 30 |
-# | 02 Synthetic patients | can we share invented patients instead? | in preparation |
+# | **02 Synthetic patients** | can we share invented patients instead? | 45 + 30 |
 # | **03 Federated averaging** | how do hospitals train one model? | 45 + 45 |
 # | 04 Differential privacy | what does a promise to one patient look like? | in preparation |
 # | 05 Secure aggregation | can the server add what it cannot see? | in preparation |
@@ -208,9 +208,9 @@ print(f"{(sizes == 1).mean():.1%} of {len(raw):,} records are unique in birth da
 #
 # | document | promise | tested in |
 # | --- | --- | --- |
-# | [Taj] | original data are turned into artificial data, "in this way data privacy is maintained" | 02, 06 |
+# | [Taj] | original data are turned into artificial data, "in this way data privacy is maintained" | **02**, 06 |
 # | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds | **03** |
-# | [Sharma] | direct identifiers are removed; attacks "were unable to determine" who was in the data | **01**, 06 |
+# | [Sharma] | direct identifiers are removed; attacks "were unable to determine" who was in the data | **01**, **02**, 06 |
 # | [Haque et al.] | the server receives encrypted updates and aggregates them | 07 |
 # | [7Med] | "only the trained model updates, not the raw data, are shared" | **03** |
 #

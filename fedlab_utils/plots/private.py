@@ -1,0 +1,228 @@
+"""Differential privacy: what a release gives away, what it may give away, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from fedlab_utils.plots.style import PALETTE, band, figure
+
+WITHOUT, WITH = "0.45", PALETTE[3]
+LINES = (PALETTE[7], PALETTE[2], PALETTE[1], PALETTE[5])  # best possible, pooled, local-only: as in `learning_curves`
+
+
+def leak(published: np.ndarray, read: np.ndarray, truth: np.ndarray, label: str) -> Figure:
+    """Means published day by day, and what their differences say about the patient of each day.
+
+    Parameters
+    ----------
+    published : [days + 1]
+    read, truth : what a reader works out for each new patient, and what is in the record, [days]
+    label : what the values are, with their unit
+    """
+    shown, (left, right) = figure(9.5, 3.7, ncols=2)
+    left.step(np.arange(len(published)), published, where="post", color=PALETTE[0])
+    left.set(xlabel="day (each day one patient more)", ylabel="published mean", title=label)
+    both = np.concatenate([read, truth])
+    ends = [both.min() - 3, both.max() + 3]
+    right.plot(ends, ends, color="0.6", linestyle="--")
+    right.plot(truth, read, "o", color=WITH, alpha=0.7)
+    right.set(xlabel="in the record", ylabel="worked out from the means", title="the patient of the day")
+    return shown
+
+
+def lengths(kinds: Mapping[str, np.ndarray], label: str, *, limit: float | None = None) -> Figure:
+    """Histograms of lengths on a logarithmic axis, the largest one of each marked.
+
+    Parameters
+    ----------
+    kinds : name -> lengths [n]
+    label : what is long
+    limit : a clip norm to mark
+    """
+    shown, ax = figure(7.5, 3.4)
+    every = np.concatenate([np.asarray(v) for v in kinds.values()])
+    bins = np.geomspace(max(every.min(), every.max() * 1e-4), every.max() * 1.2, 50)
+    for (name, values), color in zip(kinds.items(), (WITHOUT, PALETTE[0], WITH), strict=False):
+        values = np.asarray(values)
+        ax.hist(np.clip(values, bins[0], None), bins, color=color, alpha=0.55, label=name)
+        ax.plot([values.max()], [0], "v", color=color, markersize=10, clip_on=False, zorder=5)
+    if limit is not None:
+        ax.axvline(limit, color="0.1", linestyle="--", label=f"clip norm {limit:g}")
+    ax.set(xscale="log", xlabel=f"{label} (triangles: the longest)", ylabel="patients")
+    ax.legend(frameon=False)
+    return shown
+
+
+def attacker(
+    without: np.ndarray,
+    with_: np.ndarray,
+    threshold: float,
+    curve: tuple[np.ndarray, np.ndarray],
+    *,
+    epsilon: float,
+    delta: float = 0.0,
+    label: str = "published number",
+) -> Figure:
+    """The attacker's game: releases in both worlds with the threshold, and the trade-off with what is allowed.
+
+    Parameters
+    ----------
+    without, with_ : releases of many worlds without and with the patient, [games]
+    threshold : accuse above it
+    curve : false-alarm rates and detection rates that the mechanism allows at best, [n] each
+    epsilon, delta : of the promise; what lies above its lines is ruled out
+    label : what is released
+    """
+    shown, (left, right) = figure(9.5, 3.9, ncols=2)
+    both = np.concatenate([without, with_])
+    bins = np.linspace(*np.quantile(both, [0.005, 0.995]), 45)
+    for values, color, name in ((without, WITHOUT, "without her"), (with_, WITH, "with her")):
+        left.hist(np.clip(values, bins[0], bins[-1]), bins, color=color, alpha=0.5, label=name)
+    left.axvline(threshold, color="0.1", linestyle="--", label="you accuse above")
+    left.set(xlabel=label, ylabel="games")
+    left.legend(frameon=False, fontsize=9)
+    alarms = np.linspace(0, 1, 400)
+    right.fill_between(alarms, _allowed(alarms, epsilon, delta), 1, color="0.85", label=f"ruled out by ε = {epsilon:g}")
+    right.plot(*curve, color=PALETTE[0], label="best attack there is")
+    right.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="a coin")
+    right.plot([(without > threshold).mean()], [(with_ > threshold).mean()], "o", color=WITH, markersize=9, label="you")
+    right.set(xlabel="false alarms", ylabel="found, when she was there", xlim=(0, 1), ylim=(0, 1.005))
+    right.legend(frameon=False, fontsize=9, loc="lower right")
+    return shown
+
+
+def tradeoff(curve: tuple[np.ndarray, np.ndarray], promises: Sequence[tuple[float, float]]) -> Figure:
+    """One trade-off curve, and the straight lines of several (epsilon, delta) that all hold for it.
+
+    Parameters
+    ----------
+    curve : false-alarm rates and detection rates, [n] each
+    promises : pairs of epsilon and delta
+    """
+    shown, ax = figure(6.5, 4.2)
+    alarms = np.linspace(0, 1, 500)
+    for (epsilon, delta), color in zip(promises, (PALETTE[2], PALETTE[1], PALETTE[4], PALETTE[9]), strict=False):
+        name = f"ε = {epsilon:.2f}, δ = {delta:g}"
+        ax.plot(alarms, _allowed(alarms, epsilon, delta), color=color, linestyle="--", label=name)
+    ax.plot(*curve, color=PALETTE[0], linewidth=2.5, label="best attack on this release")
+    ax.set(xlabel="false alarms", ylabel="found, when she was there", xlim=(0, 1), ylim=(0, 1.005))
+    ax.legend(frameon=False, loc="lower right")
+    return shown
+
+
+def budget(spent: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Epsilon of each hospital's patients, a bar for each way to count.
+
+    Parameters
+    ----------
+    spent : name of the way to count -> hospital -> epsilon
+    """
+    hospitals = list(next(iter(spent.values())))
+    shown, ax = figure(7.5, 0.5 * len(hospitals) + 1.5)
+    rows = np.arange(len(hospitals))[::-1]
+    height = 0.8 / len(spent)
+    for k, ((name, values), color) in enumerate(zip(spent.items(), (PALETTE[0], WITH), strict=False)):
+        at = rows + height * ((len(spent) - 1) / 2 - k)
+        bars = ax.barh(at, [values[h] for h in hospitals], height, color=color, label=name)
+        ax.bar_label(bars, fmt=" %.2f", fontsize=9)
+    ax.set_yticks(rows, hospitals)
+    ax.set_xlabel("ε of a patient there")
+    ax.margins(x=0.12)
+    shown.legend(loc="outside upper center", ncols=2, frameon=False)
+    return shown
+
+
+def privacy_utility(
+    panels: Mapping[str, Mapping[str, tuple]],
+    lines: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    mark: float | None = None,
+    xlabel: str = "ε of one run released alone (small: private)",
+) -> Figure:
+    """Measures over epsilon, a panel each; bands are one standard deviation over runs.
+
+    Parameters
+    ----------
+    panels : label of the vertical axis -> name of the curve -> (epsilons [n], values [n, runs])
+    lines : label of the vertical axis -> name -> height of a horizontal line
+    mark : an epsilon to point at
+    """
+    shown, axes = figure(max(4.8 * len(panels), 6.5), 4.1, ncols=len(panels))
+    for ax, (ylabel, curves) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        for (name, (x, values)), color in zip(curves.items(), (PALETTE[0], WITH, *PALETTE[4:]), strict=False):
+            mid, spread = np.mean(values, axis=1), np.std(values, axis=1)
+            band(ax, x, mid - spread, mid, mid + spread, label=name, color=color)
+            ax.plot(x, mid, "o", color=color, markersize=4)
+        for (name, height), color in zip((lines or {}).get(ylabel, {}).items(), LINES, strict=False):
+            ax.axhline(height, color=color, linestyle="--", label=name)
+        if mark is not None:
+            ax.axvline(mark, color="0.3", linestyle=":", linewidth=1)
+        ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+        ax.minorticks_off()
+        ticks = sorted({float(v) for x, _ in curves.values() for v in x})
+        ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
+    handles = {label: h for ax in np.atleast_1d(axes) for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    shown.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    return shown
+
+
+def groups(tables: Mapping[str, Mapping[str, np.ndarray]], settings: Sequence[str], label: str) -> Figure:
+    """A measure by group, as the setting changes: one panel for each way of grouping.
+
+    Parameters
+    ----------
+    tables : grouping -> group -> values [settings, runs]
+    settings : what is written below the marks
+    label : the measure
+    """
+    shown, axes = figure(3.6 * len(tables), 3.9, ncols=len(tables))
+    at = np.arange(len(settings))
+    for ax, (title, rows) in zip(np.atleast_1d(axes), tables.items(), strict=True):
+        for (name, values), color in zip(rows.items(), PALETTE, strict=False):
+            mid, spread = values.mean(1), values.std(1)
+            band(ax, at, mid - spread, mid, mid + spread, label=name, color=color)
+        ax.set_xticks(at, settings, fontsize=9)
+        ax.set(xlabel="ε", title=title)
+        ax.legend(frameon=False, fontsize=8)
+    low = min(ax.get_ylim()[0] for ax in np.atleast_1d(axes))
+    high = max(ax.get_ylim()[1] for ax in np.atleast_1d(axes))
+    for ax in np.atleast_1d(axes):
+        ax.set_ylim(low, high)
+    np.atleast_1d(axes)[0].set_ylabel(label)
+    return shown
+
+
+def audit(found: Mapping[str, object], claim: float, delta: float) -> Figure:
+    """What an attacker reached beside what a claim rules out, and what that proves about epsilon.
+
+    Parameters
+    ----------
+    found : name -> what `audit.epsilon_lower_bound` returned
+    claim, delta : the promise that is audited
+    """
+    shown, (roc, bound) = figure(9.5, 3.8, ncols=2)
+    alarms = np.linspace(0, 1, 400)
+    roc.fill_between(alarms, _allowed(alarms, claim, delta), 1, color="0.85", label=f"ruled out by ε = {claim:g}")
+    for k, ((name, one), color) in enumerate(zip(found.items(), (WITH, PALETTE[0]), strict=False)):
+        roc.plot(*one.roc.T, color=color, drawstyle="steps-post", linewidth=2, label=name)
+        bound.barh(k, one.lower, color=color, height=0.5)
+        bound.text(one.lower, k, f"  {one.lower:.2f}", va="center", color="0.15")
+    ceiling = max(one.ceiling for one in found.values())
+    bound.axvline(claim, color="0.15", linestyle="--", label=f"claimed: at most {claim:g}")
+    bound.axvline(ceiling, color="0.5", linestyle=":", label="most that so many models can prove")
+    bound.set_yticks(range(len(found)), list(found))
+    bound.set(xlabel="proven: ε is at least", xlim=(0, 1.2 * max(ceiling, claim)), ylim=(len(found) + 0.1, -0.5))
+    bound.legend(loc="lower right", fontsize=9, frameon=False)
+    roc.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+    roc.set(xlabel="false alarms (FPR)", ylabel="canaries found (TPR)", xlim=(-0.01, 1), ylim=(0, 1.01))
+    roc.legend(loc="lower right", fontsize=9)
+    return shown
+
+
+def _allowed(alarms: np.ndarray, epsilon: float, delta: float) -> np.ndarray:
+    """The highest detection rate that (epsilon, delta) allows at each false-alarm rate."""
+    above = np.minimum(np.exp(epsilon) * alarms + delta, 1 - np.exp(-epsilon) * (1 - delta - alarms))
+    return np.clip(above, 0, 1)
