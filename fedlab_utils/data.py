@@ -5,17 +5,23 @@ agree on means, spreads and categories of their *training* rows, and hand out te
 before the split, and no row leaves its hospital: what does leave is in `Federation.messages` and in the
 ledger. The layout of the table, the task and its classes count as settled in advance, as in a data
 dictionary that hospitals sign before they start.
+
+What leaves is exact, and not private, unless `statistics` is a promise: then each hospital releases its counts and
+sums with noise, and the ledger charges for it. Two data sets are neighbours if the *training rows* of one hospital
+have one patient more; the split itself is not part of the promise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from fedlab_utils import partition, sources
 from fedlab_utils.hospitals import Federation, Hospital, Part, assemble
+from fedlab_utils.privacy import RecordDP
 from fedlab_utils.schema import Schema, as_numbers, infer
 from fedlab_utils.sources import (
     Table,
@@ -29,6 +35,7 @@ from fedlab_utils.sources import (
     tidy_categories,
     zeros_to_missing,
 )
+from fedlab_utils.statistics import check
 
 __all__ = [
     "Federation",
@@ -48,7 +55,14 @@ __all__ = [
 ]
 
 
-def load(name: str, *, target: str | None = None, protocol: str | None = None, seed: int = 0) -> Federation:
+def load(
+    name: str,
+    *,
+    target: str | None = None,
+    protocol: str | None = None,
+    statistics: RecordDP | None = None,
+    seed: int = 0,
+) -> Federation:
     """One of the four data sets, ready to train.
 
     Parameters
@@ -62,17 +76,23 @@ def load(name: str, *, target: str | None = None, protocol: str | None = None, s
     protocol
         "flamby": for heart_disease, the 740 rows, features, split and scaling of Fed-Heart-Disease
         (arXiv:2210.04620) at seed 0, and other splits of that kind at other seeds.
+    statistics
+        None: hospitals agree on exact means and spreads, which is not private. `privacy.RecordDP`: on noisy ones, see
+        `statistics.agree_privately`; for that, bounds and categories of all columns must be public, as in
+        hospital_network. This spends the whole budget of `statistics` once, by itself: the budget of a training
+        afterwards does not include it, but the ledger of that training starts with it, and adds up both.
     seed
-        Of the split into training and test rows, and of the dealing out.
+        Of the split into training and test rows, of the dealing out, and of the noise in statistics.
 
     Raises
     ------
     ValueError
-        If there is no such data set, target or protocol, or a file is damaged.
+        If there is no such data set, target or protocol, a file is damaged, or statistics cannot be private.
     OSError
         If heart_disease has to be downloaded and cannot be.
     """
-    return _federation(sources.table(name, target=target, protocol=protocol), seed=seed)
+    check(statistics, protocol)
+    return _federation(sources.table(name, target=target, protocol=protocol), statistics=statistics, seed=seed)
 
 
 def from_frame(
@@ -84,6 +104,7 @@ def from_frame(
     alpha: float | None = None,
     bounds: Mapping[str, Sequence[float]] | None = None,
     categories: Mapping[str, Sequence] | None = None,
+    statistics: RecordDP | None = None,
     seed: int = 0,
 ) -> Federation:
     """Any table of patients, ready to train.
@@ -107,20 +128,27 @@ def from_frame(
         Public knowledge: ``{"age": (18, 110)}``, values beyond are moved to the bound;
         ``{"smoker": ["never", "former", "current"]}``. A column of codes is read as categories if named
         here; for the target, this is the order of the classes.
+    statistics
+        As in `load`. With a promise, every column of numbers needs bounds and every column of text categories; true
+        and false have the bounds (0, 1). So does a regression target: its bounds hold for the statistics alone, labels
+        beyond stay what they are.
     seed
-        Of the split into training and test rows, and of the dealing out.
+        Of the split into training and test rows, of the dealing out, and of the noise in statistics.
 
     Raises
     ------
     ValueError
         With one sentence, if there is anything in the table that cannot be used.
     """
+    check(statistics)
     table = _own_table(frame, target=target, hospital=hospital, bounds=bounds, categories=categories)
-    return _federation(table, n_hospitals=n_hospitals, alpha=alpha, seed=seed)
+    return _federation(table, n_hospitals=n_hospitals, alpha=alpha, statistics=statistics, seed=seed)
 
 
 def replicates(name_or_frame: str | pd.DataFrame, n: int, **same) -> list[Federation]:
     """The same table split in `n` different ways, with the same features.
+
+    Each split agrees on means and spreads by itself. Where these are private, the same patients pay for each of them.
 
     Parameters
     ----------
@@ -135,11 +163,14 @@ def replicates(name_or_frame: str | pd.DataFrame, n: int, **same) -> list[Federa
         raise ValueError(f"n must be a whole number of at least 1, not {n!r}.")
     first = same.pop("seed", 0)
     partition.generator(first)
+    promise = same.pop("statistics", None)
+    check(promise, same.get("protocol"))
     if isinstance(name_or_frame, str):
         table, deal = sources.table(name_or_frame, **same), {}
     else:
         deal = {k: same.pop(k) for k in ("n_hospitals", "alpha") if k in same}
         table = _own_table(name_or_frame, **same)
+    deal["statistics"] = promise
     federations = [_federation(table, seed=first + k, **deal) for k in range(n)]
     found = [f.agreed.categories for f in federations]
     if any(f != found[0] for f in found):  # a rare category is not in the training rows of every split
@@ -162,14 +193,17 @@ def _federation(
     n_hospitals: int = 5,
     alpha: float | None = None,
     at_least: Mapping[str, Sequence[str]] | None = None,
+    statistics: RecordDP | None = None,
 ) -> Federation:
     """Check, tidy, deal out, split, then agree; in this order."""
     rng = partition.generator(seed)
+    bounds = dict(table.bounds or {})
+    of_target = bounds.pop(table.target, None) if statistics is not None else None
     schema = infer(
         table.frame,
         target=table.target,
         hospital=table.hospital,
-        bounds=table.bounds,
+        bounds=bounds,
         categories=table.categories,
     )
     if table.hospital is None:
@@ -177,6 +211,8 @@ def _federation(
     elif alpha is not None:
         raise ValueError(f"alpha={alpha} is for tables without hospitals, but hospital={table.hospital!r}.")
     notes = [*table.notes, *_oddities(table, schema)]
+    if of_target is not None:
+        schema = _with_bounded_target(schema, of_target)
     labelled = table.frame[table.frame[table.target].notna()]
     frame = schema.tidy(labelled).assign(**{table.target: labelled[table.target]})
     y = schema.labels(frame[table.target])
@@ -196,7 +232,19 @@ def _federation(
         train, test = (frame.iloc[rows[which]] for which in (train, test))
         risk = None if table.true_risk is None else table.true_risk.loc[test.index].to_numpy()[:, None]
         parts.append(Part(name, train.reset_index(drop=True), test.reset_index(drop=True), risk))
-    return assemble(table.name, parts, schema, tuple(notes), table.local_scaling, at_least=at_least)
+    about = dict(at_least=at_least, promise=statistics, seed=seed)
+    return assemble(table.name, parts, schema, tuple(notes), table.local_scaling, **about)
+
+
+def _with_bounded_target(schema: Schema, pair: Sequence[float]) -> Schema:
+    """Public bounds of a regression target: they serve private statistics alone."""
+    name = f"bounds[{schema.target!r}]"
+    if schema.task != "regression":
+        raise ValueError(f"{name} does not apply: that target holds classes, which have no mean.")
+    numbers = isinstance(pair, Sequence) and all(isinstance(v, int | float | np.number) for v in pair)
+    if not (numbers and len(pair) == 2 and np.isfinite(pair).all() and pair[0] < pair[1]):
+        raise ValueError(f"{name} must be (low, high) with low < high, not {pair!r}.")
+    return replace(schema, bounds=schema.bounds | {schema.target: (float(pair[0]), float(pair[1]))})
 
 
 def _hospital_rows(all_hospitals: pd.Series, hospital: pd.Series) -> dict[str, np.ndarray]:

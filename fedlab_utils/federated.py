@@ -81,7 +81,7 @@ def train(
         bytes and values.
     seeds, seed
         How many runs, and where their random numbers start. What hospital h does in run s depends on
-        ``(seed, s, h)`` alone; see `hospital_rng`.
+        ``(seed, s, h)`` alone, and under a promise of privacy on the setting; see `hospital_rng`.
     record
         Keep the arrays that travel (of the first seed) in the transcript, not only their sizes.
     on_round
@@ -112,7 +112,8 @@ def compare(
     """Train every setting with the same seeds and return all histories in one table.
 
     Run s starts from the same weights and shuffles in the same way in every setting, so differences between
-    settings can be taken seed by seed.
+    settings can be taken seed by seed. Under a promise of privacy each setting has coins and noise of its own instead,
+    as only then do the promises compose.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from sklearn.compose import ColumnTransformer
 from torch import Tensor
 
 from fedlab_utils import partition, statistics
-from fedlab_utils.privacy import Ledger
+from fedlab_utils.privacy import Ledger, RecordDP
 from fedlab_utils.schema import Schema, Task
 from fedlab_utils.statistics import SERVER, Agreed, Message
 
@@ -63,7 +63,7 @@ class Federation:
     schema
         Which columns are numbers and which categories, target, task, public bounds and categories.
     agreed
-        Means, standard deviations and categories of all training rows.
+        Means, standard deviations and categories of all training rows; with a promise, noisy ones.
     transformer
         The scikit-learn transformer that knows them.
     feature_names
@@ -78,6 +78,8 @@ class Federation:
         Those of them that are about the table as a whole.
     local_scaling
         Whether each hospital is standardised with its own training rows (protocol of heart_disease).
+    promise, seed
+        What the agreement promises to each training patient (None: nothing, it is exact), and where its noise starts.
     """
 
     name: str
@@ -91,6 +93,8 @@ class Federation:
     report: list[str]
     notes: tuple[str, ...] = ()
     local_scaling: bool = False
+    promise: RecordDP | None = None
+    seed: int = 0
 
     def __repr__(self) -> str:
         rows = sum(len(h.X_train) for h in self.hospitals)
@@ -144,7 +148,8 @@ class Federation:
         """Deal the same patients out to other hospitals.
 
         Training rows stay training rows and test rows stay test rows; shares of the classes are drawn once
-        and hold for both. So what was agreed on stays the same.
+        and hold for both. So what was agreed on stays the same; where it is private, nothing is released again,
+        and the ledger goes on.
 
         Parameters
         ----------
@@ -180,14 +185,17 @@ class Federation:
             )
             for k in range(n_hospitals)
         ]
-        return self._with(parts, at_least=self.agreed.categories)
+        if self.promise is None:
+            return self._with(parts, at_least=self.agreed.categories)
+        return replace(self._with(parts, agreed=self.agreed), messages=self.messages, ledger=self.ledger)
 
     def replace_train(self, frames: Mapping[str, pd.DataFrame] | Sequence[pd.DataFrame]) -> Federation:
         """Other training rows, such as synthetic patients, and the same test rows.
 
         Means and spreads are agreed on anew, from the new rows: whoever trains on synthetic patients has not
         seen the real ones, so their means must not slip in. The categories, and so the features, stay. In
-        regression, labels are then in units of the new rows' standard deviation.
+        regression, labels are then in units of the new rows' standard deviation. Private statistics are private
+        again, and the new ledger is about the new rows alone.
 
         Parameters
         ----------
@@ -212,8 +220,9 @@ class Federation:
         ]
         return self._with(parts, public=self.agreed.categories)
 
-    def _with(self, parts: Sequence[Part], **categories) -> Federation:
-        return assemble(self.name, parts, self.schema, self.notes, self.local_scaling, **categories)
+    def _with(self, parts: Sequence[Part], **known) -> Federation:
+        about = dict(promise=self.promise, seed=self.seed) | known
+        return assemble(self.name, parts, self.schema, self.notes, self.local_scaling, **about)
 
     def _check_rows(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         if not len(frame):
@@ -244,12 +253,18 @@ def assemble(
     *,
     public: Mapping[str, Sequence[str]] | None = None,
     at_least: Mapping[str, Sequence[str]] | None = None,
+    promise: RecordDP | None = None,
+    seed: int = 0,
+    agreed: Agreed | None = None,
 ) -> Federation:
     """Let the parts agree on their training rows, and scale.
 
     `public` are categories known without asking (None: those of the schema), `at_least` categories to keep
-    room for; see `statistics.agree`.
+    room for; see `statistics.agree`. With a `promise` they agree by `statistics.agree_privately`, whose noise starts
+    from `seed`; if it is known what was `agreed`, nothing is sent.
     """
+    from fedlab_utils.releases import dealing  # only here, as that module needs this one
+
     regression = schema.task == "regression"
     numeric = [*schema.numeric, schema.target] if regression else schema.numeric
     public = schema.categories if public is None else public
@@ -261,7 +276,13 @@ def assemble(
             train, numeric, schema.categorical, public=public, at_least=at_least, ddof=int(local_scaling)
         )
 
-    agreed, messages = agree(parts)
+    messages: tuple[Message, ...] = ()
+    if agreed is None and promise is None:
+        agreed, messages = agree(parts)
+    elif agreed is None:
+        train = {p.name: p.train for p in parts}
+        known = dict(bounds=schema.bounds, public=public, promise=promise, seed=seed)
+        agreed, messages = statistics.agree_privately(train, numeric, schema.categorical, **known)
     if local_scaling:
         messages = ()  # what all agree on then serves `pooled` alone, which puts all rows in one place anyway
     features = statistics.feature_names(agreed, schema.numeric)
@@ -281,14 +302,18 @@ def assemble(
         risk = None if p.true_risk is None else torch.tensor(p.true_risk, dtype=torch.float32)
         train, test = 2 * k, 2 * k + 1
         hospitals.append(Hospital(p.name, X[train], y[train], X[test], y[test], p.train, p.test, risk))
+    report = [*notes, *_about_hospitals(parts, schema, promise), *_about_columns(parts, schema, agreed)]
+    about = (messages, Ledger(), report, notes, local_scaling, promise, seed)
+    federation = Federation(name, tuple(hospitals), schema, agreed, common, features, *about)
+    rows, where = {h.name: len(h.train) for h in hospitals}, dealing(federation) if promise and messages else None
     ledger = Ledger()
     for m in messages:
         if m.receiver == SERVER:
             detail = f"{m.size} numbers about {', '.join(m.payload)}"
-            ledger = ledger.add(m.what, hospital=m.sender, viewer=SERVER, detail=detail)
-    report = [*notes, *_about_hospitals(parts, schema), *_about_columns(parts, schema, agreed)]
-    about = (messages, ledger, report, notes, local_scaling)
-    return Federation(name, tuple(hospitals), schema, agreed, common, features, *about)
+            noise = None if promise is None else statistics.mechanism(promise, rows[m.sender])
+            entry = dict(hospital=m.sender, viewer=SERVER, detail=detail, mechanism=noise, dealing=where)
+            ledger = ledger.add(m.what, **entry)
+    return replace(federation, ledger=ledger)
 
 
 def _check_features(features: list[str]) -> None:
@@ -311,14 +336,14 @@ def _labels(schema: Schema, agreed: Agreed, frame: pd.DataFrame) -> Tensor:
     return torch.tensor(y, dtype=torch.float32)[:, None]
 
 
-def _about_hospitals(parts: Sequence[Part], schema: Schema) -> list[str]:
+def _about_hospitals(parts: Sequence[Part], schema: Schema, promise: RecordDP | None) -> list[str]:
     """Hospitals with few rows, with no test rows, with one class only."""
     notes = []
     for part in parts:
         n_train, n_test = len(part.train), len(part.test)
         if n_train + n_test < _FEW or not n_test:
             notes.append(f"{part.name} has {n_train} row{'s' * (n_train != 1)} to train on and {n_test} to test on.")
-        if n_train == 1:
+        if n_train == 1 and promise is None:
             notes.append(f"What {part.name} adds to a sum are the values of its only training patient.")
         seen = part.train[schema.target].unique()
         if schema.task != "regression" and len(seen) == 1:

@@ -186,11 +186,10 @@ class Ledger:
             if unknown := set(hospitals) - {e.hospital for e in self.entries}:
                 raise ValueError(f"hospitals must be names in this ledger; {min(unknown)!r} is none.")
             return _composed([e.mechanism for e in entries if e.hospital in hospitals], delta, method)
-        dealings: dict[int | None, dict[str, list[Mechanism]]] = {}
+        dealings: dict[tuple, dict[str, list[Mechanism]]] = {}  # each kind of release has a worst hospital of its own
         for e in entries:
-            dealings.setdefault(e.dealing, {}).setdefault(e.hospital, []).append(e.mechanism)
-        known = [by_hospital for dealing, by_hospital in dealings.items() if dealing is not None]
-        if len(known) > 1:  # nobody knows who was where: a hospital that is at least as bad as each
+            dealings.setdefault((e.dealing, e.what), {}).setdefault(e.hospital, []).append(e.mechanism)
+        if len({e.dealing for e in entries} - {None}) > 1:  # nobody knows who was where: at least as bad as each
             worst = [_dominating(list(by_hospital.values())) for by_hospital in dealings.values()]
             return _composed(worst, delta, method)
         groups: dict[str, list[Mechanism]] = {}

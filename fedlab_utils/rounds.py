@@ -7,6 +7,7 @@ that a round of everything is one call of `fleet.fit`.
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -62,12 +63,15 @@ def train(
     steps = np.where(np.isnan(steps), epochs, steps).astype(int)
     weight = size if strategy == "fedavg" and kind is not HospitalDP else np.ones_like(size)
 
-    def source(run: int, stream: int) -> np.random.Generator:
-        return noise_generator() if secure[run] else generator(seed, seed_of[run], stream)
-
     runs = range(len(seed_of))
+    apart = [own_stream(settings[r // n_seeds], size[r].tolist()) for r in runs]
+
+    def source(run: int, stream: int) -> np.random.Generator:
+        return noise_generator() if secure[run] else generator(seed, seed_of[run], stream, *apart[run])
+
     rngs = [
-        [noise_generator() if secure[r] else hospital_rng(seed, seed_of[r], h) for h in range(len(names))] for r in runs
+        [noise_generator() if secure[r] else hospital_rng(seed, seed_of[r], h, *apart[r]) for h in range(len(names))]
+        for r in runs
     ]
     hiding = [generator(seed, s, _AGGREGATOR) for s in seed_of]
     schedule = [  # who takes part when is settled in advance: noise is calibrated for it
@@ -204,9 +208,25 @@ def _through(aggregator, change: Tensor, weight: np.ndarray, run: np.ndarray, pa
     return mean, messages
 
 
-def hospital_rng(seed: int, run: int, hospital: int) -> np.random.Generator:
-    """The random numbers with which a hospital shuffles in one run of `train`, from its first round on."""
-    return generator(seed, run, _HOSPITAL, hospital)
+def own_stream(setting: dict, sizes: Sequence[int]) -> tuple[int, ...]:
+    """What sets the random numbers of a private training apart from those of every other setting.
+
+    Promises compose only if each release has coins and noise of its own: two models with the same noise differ by
+    what the noise should hide. Without a promise, settings share their random numbers, so that their differences are
+    not due to luck.
+    """
+    if setting["privacy"] is None:
+        return ()
+    about = sorted((k, repr(v)) for k, v in setting.items() if k not in ("aggregator", "record", "seed"))
+    return (zlib.crc32(repr((about, list(sizes))).encode()),)
+
+
+def hospital_rng(seed: int, run: int, hospital: int, *own: int) -> np.random.Generator:
+    """The random numbers with which a hospital shuffles in one run of `train`, from its first round on.
+
+    `own` is that of `own_stream` under a promise of privacy.
+    """
+    return generator(seed, run, _HOSPITAL, hospital, *own)
 
 
 def training_rows(hospitals: Sequence[Sequence[Hospital]]) -> tuple[Tensor, Tensor, list[list[np.ndarray]]]:

@@ -212,6 +212,35 @@ def test_federated_training_keeps_its_promise_under_attack(batch_size):
     assert 2 < control.lower < spent  # the attack works where there is something to find
 
 
+def hospital_audit(promise, models=300):
+    """Other hospitals see the global models; one hospital's update may pull one coefficient up with all it has."""
+    moved = []
+    for present in (False, True):
+        path = [np.zeros(models)]
+        run = federated.train(
+            ward(present), rounds=10, local_steps=1, batch_size=1000, lr=0.05, hidden=(), privacy=promise,
+            seeds=models, seed=int(present),
+            on_round=lambda run, path=path: path.append(run.params.weights[0][:, 0, -1].numpy().copy()),
+        )  # fmt: skip
+        moved.append(np.diff(np.stack(path, 1), axis=1)[:, 1:])  # where a model starts is nobody's secret
+    transcript, present = np.stack(moved, 1).reshape(2 * models, -1), np.arange(2 * models) % 2 == 1
+    return audit.judge(transcript, present, np.ones(9), gaussian=True), run[0].ledger.epsilon()
+
+
+def test_updates_of_a_hospital_keep_their_promise_under_attack():
+    found, spent = hospital_audit(privacy.HospitalDP(epsilon=1.0))
+    assert max(found.lower, found.refined) < spent < 1
+    control, spent = hospital_audit(privacy.HospitalDP(noise_multiplier=0.5))
+    assert 2 < control.lower < spent
+
+
+def test_a_bug_is_caught_in_the_packages_own_training():
+    """What was promised for one round is paid ten times: whoever resets the accountant claims epsilon 1."""
+    one_round = privacy.noise_for(1.0)
+    found, spent = hospital_audit(privacy.HospitalDP(noise_multiplier=one_round), models=1000)
+    assert 1 < found.refined < spent and spent > 3
+
+
 # --- arguments -----------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import torch
 from dp_accounting import pld, rdp
 from scipy import stats
 
-from fedlab_utils import accounting, data, federated, fleet, privacy, sampling
+from fedlab_utils import accounting, data, federated, fleet, privacy, rounds, sampling
 from fedlab_utils.privacy import HospitalDP, Ledger, Mechanism, RecordDP
 
 QUICK = dict(rounds=3, batch_size=16, lr=0.1, hidden=(8,))
@@ -71,6 +71,39 @@ def test_epsilon_agrees_with_opacus():
     assert privacy.epsilon(1, sampling=0.02, steps=400) == pytest.approx(value, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("noise", "q", "steps", "published", "today"),
+    [
+        (4, 0.01, 10_000, 1.26, 0.95),  # Abadi et al. 2016, section 3.2: moments up to the 32nd
+        (1.3, 256 / 60_000, 20 * 234, 1.34, 1.01),  # Bu et al. 2020, doi:10.1162/99608f92.cfc5dd25, figure 4
+        (0.7, 256 / 60_000, 70 * 234, 8.68, 7.10),  # the same
+    ],
+)
+def test_published_epsilons_follow_from_the_conversion_of_their_day(noise, q, steps, published, today):
+    """RDP(a) + log(1/delta) / (a - 1) at the best a (Mironov, arXiv:1702.07476, Proposition 3)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from opacus.accountants.analysis.rdp import compute_rdp
+
+    orders = np.arange(2, 34) if noise == 4 else np.concatenate([np.arange(1.1, 11, 0.1), np.arange(12, 64)])
+    divergence = compute_rdp(q=q, noise_multiplier=noise, steps=steps, orders=orders.tolist())
+    assert (divergence + math.log(1e5) / (orders - 1)).min() == pytest.approx(published, rel=0.01)
+    assert privacy.epsilon(noise, sampling=q, steps=steps) == pytest.approx(today, abs=0.01)
+
+
+@pytest.mark.parametrize(("noise", "q", "steps"), [(0.7, 0.01, 1000), (2, 0.1, 50)])
+def test_epsilon_agrees_with_opacus_to_a_percent_and_rdp_lies_above(noise, q, steps):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from opacus.accountants import PRVAccountant
+
+        theirs = PRVAccountant()
+        theirs.history = [(noise, q, steps)]
+        ours = privacy.epsilon(noise, sampling=q, steps=steps)
+        assert ours == pytest.approx(theirs.get_epsilon(1e-5, eps_error=ours / 500), rel=0.01)
+    assert privacy.epsilon(noise, sampling=q, steps=steps, method="rdp") > 1.02 * ours
+
+
 @pytest.mark.parametrize("steps", [1, 400])
 @pytest.mark.parametrize("q", [0.01, 0.3, 1])
 @pytest.mark.parametrize("target", [0.1, 1, 8, 100])
@@ -111,6 +144,13 @@ def test_more_noise_spends_less_and_no_noise_everything():
 def test_impossible_promises_get_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+@pytest.mark.parametrize("promise", [RecordDP, HospitalDP])
+@pytest.mark.parametrize("epsilon", [0, -1, 0.009, 100.5, 1e300, math.nan])
+def test_both_promises_refuse_the_same_budgets(promise, epsilon):
+    with pytest.raises(ValueError, match="^epsilon must [^.]*[0-9].*; got .*[.]$"):
+        promise(epsilon)
 
 
 def test_rdp_does_not_talk(caplog, capfd):
@@ -166,8 +206,9 @@ def test_no_corner_of_the_coin_flips_is_special():
     assert np.abs(seen / 3000 - 0.4).max() < 4 * math.sqrt(0.4 * 0.6 / 3000)
 
 
-def test_one_private_step_is_the_clipped_sum_of_opacus(three):
+def test_one_private_step_is_the_clipped_sum_of_opacus(three, monkeypatch):
     """The same Poisson batch, without noise, divided by the expected size of the batch."""
+    monkeypatch.setattr(rounds, "own_stream", lambda *_: ())
     limit, rate, hospital = 0.3, 0.7, three.hospitals[0]
     alone = data.from_frame(table().assign(ward="north"), target="ill", hospital="ward")
     hospital = alone.hospitals[0]
@@ -204,7 +245,8 @@ def test_noise_in_training_has_the_stated_size(three):
     assert abs(noise.mean().item()) < 4 * expected / math.sqrt(len(noise))
 
 
-def test_an_empty_batch_is_a_step_with_noise():
+def test_an_empty_batch_is_a_step_with_noise(monkeypatch):
+    monkeypatch.setattr(rounds, "own_stream", lambda *_: ())
     one = data.from_frame(table(60).assign(ward="x"), target="ill", hospital="ward")
     n = len(one.hospitals[0].y_train)
     seed = next(
@@ -223,6 +265,57 @@ def test_noise_repeats_by_seed_and_never_when_it_is_secure(three):
         return federated.train(three, **QUICK, privacy=RecordDP(noise_multiplier=1, **options)).params.flat()
 
     assert torch.equal(final(), final()) and not torch.allclose(final(secure=True), final(secure=True))
+
+
+@pytest.mark.parametrize("promise", [RecordDP, HospitalDP])
+def test_another_seed_is_another_noise(three, promise):
+    def final(seed, **options):
+        return federated.train(three, **QUICK, privacy=promise(noise_multiplier=1, **options), seed=seed).params.flat()
+
+    one, again, other = (final(s) - fleet.init(1, (4, 8, 1), seed=s).flat() for s in (0, 0, 1))
+    assert torch.equal(one, again) and not torch.allclose(one, other)
+    assert not torch.allclose(final(0, secure=True), final(0, secure=True))
+
+
+@pytest.mark.parametrize("promise", ["record", "hospital"])
+def test_noise_is_fresh_in_every_round_for_every_hospital_and_seed(three, promise):
+    """Patients count for nothing beside this noise. Correlations and sizes within five standard errors: fails by
+    chance about once in 10,000 seeds."""
+    private = {
+        "record": RecordDP(noise_multiplier=1e6, max_grad_norm=1e-6),
+        "hospital": HospitalDP(noise_multiplier=1e6, max_update_norm=1e-6),
+    }[promise]
+    seen, work = [], dict(rounds=3, local_steps=1, batch_size=8, hidden=(60,), lr=1.0, record=True)
+    for seed in (0, 1):
+        path = []
+        run = federated.train(
+            three, **work, privacy=private, seed=seed, on_round=lambda r, path=path: path.append(r.params.flat())
+        )
+        sent = run.transcript.query("receiver == 'server'")["values"]
+        seen += list(sent) if promise == "record" else [*np.diff(torch.cat(path).numpy(), axis=0)]
+    seen = np.stack(seen)
+    correlation = np.corrcoef(seen)[np.triu_indices(len(seen), 1)]
+    assert len(seen) == (18 if promise == "record" else 4)
+    assert np.abs(correlation).max() < 5 / math.sqrt(seen.shape[1])
+    expected = 1 / 8 if promise == "record" else 1 / 3  # the batch, the hospitals
+    assert seen.std(1) == pytest.approx(np.full(len(seen), expected), rel=5 / math.sqrt(2 * seen.shape[1]))
+
+
+@pytest.mark.parametrize("promise", ["record", "hospital"])
+def test_settings_side_by_side_have_noise_of_their_own(three, promise):
+    """Else the difference of two releases would show what the noise hides, and their epsilons would not compose.
+    Correlations below five standard errors: fails by chance about once in 100,000 seeds."""
+    kind, norm = (RecordDP, "max_grad_norm") if promise == "record" else (HospitalDP, "max_update_norm")
+    settings = {
+        f"{noise:g}, {lr:g}": {"privacy": kind(noise_multiplier=noise, **{norm: 1e-6}), "lr": lr}
+        for noise in (1e6, 2e6)
+        for lr in (1.0, 0.5)
+    }
+    runs = federated.side_by_side(three, settings, seeds=2, rounds=1, local_steps=1, batch_size=8, hidden=(200,))
+    start = fleet.init(2, (three.n_features, 200, 1), seed=0).flat()
+    moved = torch.cat([run.params.flat() - start for run in runs.values()]).numpy()
+    correlation = np.corrcoef(moved)[np.triu_indices(len(moved), 1)]
+    assert len(moved) == 8 and np.abs(correlation).max() < 5 / math.sqrt(moved.shape[1])
 
 
 # --- training under a promise to each record ----------------------------------------------------------------
@@ -315,6 +408,26 @@ def test_promises_that_do_not_fit_get_a_sentence(three, promise, sentence):
         federated.train(three, **QUICK, privacy=promise)
 
 
+def test_a_delta_just_below_one_over_n_is_accepted_and_no_hospital_may_be_empty(three):
+    largest = max(len(h.y_train) for h in three.hospitals)
+    federated.train(three, **QUICK, privacy=RecordDP(noise_multiplier=1, delta=0.999 / largest))
+    with pytest.raises(ValueError, match="The table for 'north' has no rows"):
+        three.replace_train([h.train.iloc[: 0 if h.name == "north" else None] for h in three.hospitals])
+
+
+def test_a_hospital_with_one_patient_keeps_its_promise_beside_others():
+    """Its noise is that of a batch of one, in every step; the others' does not depend on it."""
+    frame = table(120)
+    frame["ward"] = ["single"] + ["usual"] * 119
+    odd = data.from_frame(frame, target="ill", hospital="ward")
+    for budget in (0.5, 5.0):
+        run = federated.train(odd, **QUICK, privacy=RecordDP(budget))
+        own = {e.hospital: e.mechanism for e in run.ledger.private.entries}
+        assert own["single"].units == 1 and own["single"].sampling == 1
+        for m in own.values():
+            assert 0.99 * budget <= direct(m.noise_multiplier, m.sampling, m.steps) <= budget
+
+
 # --- a promise to each hospital -----------------------------------------------------------------------------
 
 
@@ -323,7 +436,8 @@ def many():
     return data.from_frame(table(600).drop(columns="ward"), target="ill", n_hospitals=40)
 
 
-def test_without_noise_and_clipping_hospitals_count_alike(three):
+def test_without_noise_and_clipping_hospitals_count_alike(three, monkeypatch):
+    monkeypatch.setattr(rounds, "own_stream", lambda *_: ())
     loose = HospitalDP(noise_multiplier=0, max_update_norm=1e6)
     ours = federated.train(three, **QUICK, privacy=loose)
     theirs = federated.train(three, **QUICK, strategy="uniform")

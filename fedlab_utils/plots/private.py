@@ -142,7 +142,7 @@ def privacy_utility(
     mark: float | None = None,
     xlabel: str = "ε of one run released alone (small: private)",
 ) -> Figure:
-    """Measures over epsilon, a panel each; bands are one standard deviation over runs.
+    """Measures between 0 and 1 over epsilon, a panel each; bands are one standard deviation over runs.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def privacy_utility(
     for ax, (ylabel, curves) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         for (name, (x, values)), color in zip(curves.items(), (PALETTE[0], WITH, *PALETTE[4:]), strict=False):
             mid, spread = np.mean(values, axis=1), np.std(values, axis=1)
-            band(ax, x, mid - spread, mid, mid + spread, label=name, color=color)
+            band(ax, x, np.clip(mid - spread, 0, 1), mid, np.clip(mid + spread, 0, 1), label=name, color=color)
             ax.plot(x, mid, "o", color=color, markersize=4)
         for (name, height), color in zip((lines or {}).get(ylabel, {}).items(), LINES, strict=False):
             ax.axhline(height, color=color, linestyle="--", label=name)
@@ -209,13 +209,18 @@ def audit(found: Mapping[str, object], claim: float, delta: float) -> Figure:
     for k, ((name, one), color) in enumerate(zip(found.items(), (WITH, PALETTE[0]), strict=False)):
         roc.plot(*one.roc.T, color=color, drawstyle="steps-post", linewidth=2, label=name)
         bound.barh(k, one.lower, color=color, height=0.5)
-        bound.text(one.lower, k, f"  {one.lower:.2f}", va="center", color="0.15")
     ceiling = max(one.ceiling for one in found.values())
+    for k, one in enumerate(found.values()):
+        inside = one.lower > 0.3 * ceiling
+        where = dict(ha="right", color="white") if inside else dict(ha="left", color="0.15")
+        bound.text(one.lower, k, f" {one.lower:.2f} ", va="center", fontsize=11, **where)
     bound.axvline(claim, color="0.15", linestyle="--", label=f"claimed: at most {claim:g}")
     bound.axvline(ceiling, color="0.5", linestyle=":", label="most that so many models can prove")
     bound.set_yticks(range(len(found)), list(found))
-    bound.set(xlabel="proven: ε is at least", xlim=(0, 1.2 * max(ceiling, claim)), ylim=(len(found) + 0.1, -0.5))
-    bound.legend(loc="lower right", fontsize=9, frameon=False)
+    bound.set(
+        xlabel="proven: ε is at least", xlim=(0, 1.2 * max(ceiling, claim)), ylim=(max(len(found), 2) + 0.1, -0.5)
+    )
+    bound.legend(loc="lower right", fontsize=9, framealpha=1)
     roc.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
     roc.set(xlabel="false alarms (FPR)", ylabel="canaries found (TPR)", xlim=(-0.01, 1), ylim=(0, 1.01))
     roc.legend(loc="lower right", fontsize=9)

@@ -124,7 +124,7 @@ plots.show(
 # | **01 Preprocessing** | is a table without names anonymous? | 45 + 30 |
 # | **02 Synthetic patients** | can we share invented patients instead? | 45 + 30 |
 # | **03 Federated averaging** | how do hospitals train one model? | 45 + 45 |
-# | 04 Differential privacy | what does a promise to one patient look like? | in preparation |
+# | **04 Differential privacy** | what does a promise to one patient look like? | 45 + 45 |
 # | 05 Secure aggregation | can the server add what it cannot see? | in preparation |
 # | 06 Membership inference | was this patient in the training data? | in preparation |
 # | 07 Homomorphic encryption | can a server compute on locked boxes? | in preparation |
@@ -209,7 +209,7 @@ print(f"{(sizes == 1).mean():.1%} of {len(raw):,} records are unique in birth da
 # | document | promise | tested in |
 # | --- | --- | --- |
 # | [Taj] | original data are turned into artificial data, "in this way data privacy is maintained" | **02**, 06 |
-# | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds | **03** |
+# | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds; noise on gradients makes it private | **03**, **04** |
 # | [Sharma] | direct identifiers are removed; attacks "were unable to determine" who was in the data | **01**, **02**, 06 |
 # | [Haque et al.] | the server receives encrypted updates and aggregates them | 07 |
 # | [7Med] | "only the trained model updates, not the raw data, are shared" | **03** |
