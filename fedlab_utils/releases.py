@@ -24,6 +24,8 @@ def check(promise: Promise, federations: Sequence[Federation]) -> None:
     if not isinstance(promise, RecordDP | HospitalDP):
         raise ValueError(f"privacy must be None, privacy.RecordDP(...) or privacy.HospitalDP(...); got {promise!r}.")
     hospitals = [h for f in federations for h in f.hospitals]
+    if empty := [h.name for h in hospitals if not len(h.y_train)]:
+        raise ValueError(f"{empty[0]} has no training patients, so there is nobody to make a promise to; leave it out.")
     if isinstance(promise, HospitalDP):
         units, whose = len(federations[0].hospitals), "hospitals"
     else:

@@ -1,6 +1,7 @@
 """Differential privacy: the noise, the accounting, the ledger. Statistical tests have fixed seeds; each says how often
 it would fail by chance with another."""
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -299,6 +300,14 @@ def test_noise_is_fresh_in_every_round_for_every_hospital_and_seed(three, promis
     assert np.abs(correlation).max() < 5 / math.sqrt(seen.shape[1])
     expected = 1 / 8 if promise == "record" else 1 / 3  # the batch, the hospitals
     assert seen.std(1) == pytest.approx(np.full(len(seen), expected), rel=5 / math.sqrt(2 * seen.shape[1]))
+
+
+def test_a_hospital_without_training_patients_is_refused(three):
+    first = three.hospitals[0]
+    empty = dataclasses.replace(first, X_train=first.X_train[:0], y_train=first.y_train[:0])
+    nobody = dataclasses.replace(three, hospitals=(empty, *three.hospitals[1:]))
+    with pytest.raises(ValueError, match="has no training patients"):
+        federated.train(nobody, **QUICK, privacy=RecordDP(epsilon=1))
 
 
 @pytest.mark.parametrize("promise", ["record", "hospital"])

@@ -838,6 +838,7 @@ checks.liars(liars)
 # The answer stands folded below; measure before you open it.
 
 # %% tags=["solution", "hide-input"] jupyter={"source_hidden": true}
+# open this cell when you have measured all four
 liars_solution = {"A", "C", "D"}  # A clips the batch, C forgets its rounds, D draws its noise once
 
 checks.liars(liars_solution)
