@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -25,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from peers import loop, ours, work  # noqa: E402
+from peers.tables import seconds, show  # noqa: E402
 
 from fedlab_utils import fleet  # noqa: E402
 
@@ -42,18 +42,6 @@ TIMED = {
 NO_FLOWER = 'Flower is not installed; to compare with it: python -m pip install -e ".[bench]"'
 
 
-def seconds(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median time of each; they take turns, so that a busy moment of the machine hits all of them."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for repeat in range(repeats + 1):  # the first one warms up
-        for name, function in functions.items():
-            begin = time.perf_counter()
-            function()
-            if repeat:
-                times[name].append(time.perf_counter() - begin)
-    return {name: median(values) for name, values in times.items()}
-
-
 def with_threads(n: int, function: Callable[[], object]) -> Callable[[], object]:
     def run() -> None:
         torch.set_num_threads(n)
@@ -61,13 +49,6 @@ def with_threads(n: int, function: Callable[[], object]) -> Callable[[], object]
         torch.set_num_threads(1)
 
     return run
-
-
-def show(title: str, head: list[str], lines: list[list[str]]) -> None:
-    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
-    print(f"\n{title}")
-    for line in [head, *lines]:
-        print("  " + "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)), flush=True)
 
 
 def same_answer(flower_model: list[torch.Tensor] | None) -> None:

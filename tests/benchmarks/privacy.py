@@ -14,7 +14,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -25,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import dp_accounting  # noqa: E402, F401  (loading it is no part of calibration)
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from peers.tables import seconds, show  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 from torch import Tensor  # noqa: E402
 
@@ -41,26 +41,6 @@ BATCHES = (64, 128, 256)
 BUDGETS = (0.1, 0.3, 1.0, 3.0, 8.0, 30.0)
 STEPS = 40  # releases that the audited trainings have
 NO_PEER = 'Opacus is not installed, so these are our figures alone; to compare: python -m pip install -e ".[test]"'
-
-
-def seconds(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median time of each; they take turns, so that a busy moment of the machine hits all of them."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for repeat in range(repeats + 1):  # the first one warms up
-        for name, function in functions.items():
-            begin = time.perf_counter()
-            function()
-            if repeat:
-                times[name].append(time.perf_counter() - begin)
-    return {name: median(values) for name, values in times.items()}
-
-
-def show(title: str, aim: str, head: list[str], lines: list[list[str]]) -> None:
-    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
-    print(f"\n{title}")
-    for line in [head, *lines]:
-        print("  " + "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)))
-    print(f"  Aimed at: {aim}.", flush=True)
 
 
 def world() -> tuple[Tensor, Tensor, list[np.ndarray]]:
@@ -106,7 +86,7 @@ def same_answer() -> None:
         lines.append([name, f"{difference:.0e}", f"{spread:.3f}"])
     head = ["", "sum of clipped gradients, difference", "noise, times what is stated"]
     aim = f"the sum that autograd gives row by row, to 1e-4; 1 within five standard errors ({error:.2f})"
-    show("The same step by all (all rows; half of them are clipped)", aim, head, lines)
+    show("The same step by all (all rows; half of them are clipped)", head, lines, aim)
     if not opacus_peer:
         print(f"  {NO_PEER}")
 
@@ -148,7 +128,7 @@ def step_cost(quick: bool) -> None:
             ratios = [f"{took[name]:.2f} ms {took[name] / took['plain']:5.2f}x" for name in ("clipped", "noisy")]
             lines.append([f"{K} x {'-'.join(map(str, hidden))}", str(batch), f"{took['plain']:.2f} ms", *ratios])
     head = ["models x hidden", "batch", "plain step", "clipped, Poisson", "clipped and noised"]
-    show("One step of all models, by the fleet", "clipped and noised at most 2x", head, lines)
+    show("One step of all models, by the fleet", head, lines, "clipped and noised at most 2x")
 
 
 def beside_opacus(quick: bool, most: int) -> None:
@@ -175,7 +155,7 @@ def beside_opacus(quick: bool, most: int) -> None:
             lines.append(line)
     head = ["models", "batch", "fleet", "Opacus, loader", "Opacus, by hand"]
     aim = "a tenth of Opacus's time (10x). A single small model is mostly Python's time with both"
-    show("One step of all models, hidden layer of 32 (times as long as the fleet)", aim, head, lines)
+    show("One step of all models, hidden layer of 32 (times as long as the fleet)", head, lines, aim)
     print(f"  Opacus gets the number of threads that suits it, of {threads}; the fleet has one.")
 
 
@@ -217,7 +197,7 @@ def noise_cost(quick: bool) -> None:
         lines.append([f"{K} x {width} x {steps}", f"{ns['own']:.1f} ns", *cells])
     head = ["models x numbers x steps", "sampling.normal", "NumPy", "torch.randn"]
     aim = "less time than NumPy (over 1x); every model has a generator of its own with all three"
-    show("One normal number (times as long as sampling.normal)", aim, head, lines)
+    show("One normal number (times as long as sampling.normal)", head, lines, aim)
     print("  torch.randn starts from 24 random bits and ends at 5.8 standard deviations; sampling.normal ends at 6.6.")
 
 
@@ -269,7 +249,7 @@ def curve(quick: bool) -> None:
     line += [f"{calibration:.2f} s", f"{reading:.2f} s"]
     head = ["first points", "all", "all / the same without privacy", "calibration", "reading epsilons"]
     title = "A curve of 6 budgets x 5 seeds x 5 hospitals, 20 rounds x 20 steps (150 models side by side)"
-    show(title, "first points within 1 s and all in 3 s, calibration apart", head, [line])
+    show(title, head, [line], "first points within 1 s and all in 3 s, calibration apart")
     lines = []
     for e, run in runs.items():
         table = run.history.query("hospital == 'all' and round == 20")
@@ -277,7 +257,7 @@ def curve(quick: bool) -> None:
         if not 0.99 * e <= spent[e] <= e:
             sys.exit(f"With a budget of {e:g} a run has spent {spent[e]:.4f}: its points would be mislabelled.")
     head = ["budget", "spent by one run", "mean AUC", "its spread over seeds"]
-    show("Its points", "99% to 100% of the budget spent, at delta 1e-5", head, lines)
+    show("Its points", head, lines, "99% to 100% of the budget spent, at delta 1e-5")
 
 
 # --- the audit ----------------------------------------------------------------------------------------------
@@ -339,7 +319,7 @@ def audit_time() -> None:
         for claim, rate in (("each patient in each step", 1.0), ("Poisson sampling, rate 0.1", 0.1)):
             took = seconds({"": lambda r=right, s=steps, q=rate: audit.epsilon_lower_bound(r, steps=s, sampling=q)}, 1)
             lines.append([str(steps), claim, f"{took['']:.2f} s"])
-    show("An audit with 500 models", "under 10 s", ["steps", "", "time"], lines)
+    show("An audit with 500 models", ["steps", "", "time"], lines, "under 10 s")
 
 
 def repetitions(R: int) -> None:
@@ -362,7 +342,7 @@ def repetitions(R: int) -> None:
         lines.append([*line, refined])
     head = ["right mechanism", "its epsilon", "median bound", "bound above it", "refined above it"]
     aim = "at most 5% above the true epsilon (intervals: Clopper-Pearson, 95%)"
-    show(f"{R} audits with 500 models each: false accusations", aim, head, lines)
+    show(f"{R} audits with 500 models each: false accusations", head, lines, aim)
 
     lines = []
     for name, release in planted(1.0).items():
@@ -372,7 +352,7 @@ def repetitions(R: int) -> None:
             line += [f"{median(a.lower for a in found):.2f}", _share([a.lower > 1 for a in found])]
         lines.append([*line, max((a.score for a in found), key=[a.score for a in found].count)])
     head = ["planted bug", "500: median bound", "caught", "2,000: median bound", "caught", "score"]
-    show("Bugs that claim epsilon 1", "all caught with 2,000 models, as in the tests", head, lines)
+    show("Bugs that claim epsilon 1", head, lines, "all caught with 2,000 models, as in the tests")
 
 
 def _share(wrong: list[bool]) -> str:

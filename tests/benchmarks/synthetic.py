@@ -23,6 +23,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
+from peers.tables import show  # noqa: E402
 
 from fedlab_utils import data, fidelity, synth  # noqa: E402
 
@@ -55,13 +56,6 @@ def timed(make: Callable[[], pd.DataFrame]) -> tuple[pd.DataFrame, float, float]
     wall, busy = time.perf_counter(), time.process_time()
     made = make()
     return made, time.perf_counter() - wall, time.process_time() - busy
-
-
-def show(title: str, head: list[str], lines: list[list[str]]) -> None:
-    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
-    print(f"\n{title}")
-    for line in [head, *lines]:
-        print("  " + "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)), flush=True)
 
 
 def ours(train: pd.DataFrame, **options) -> pd.DataFrame:
