@@ -154,8 +154,9 @@ print(f"the new patient, worked out: wrong by {np.abs(off).mean():.0f} mmHg on a
 
 # %% [markdown]
 # The mean is still a mean, off by about one mmHg; the patient has disappeared under noise. (How many patients
-# there are stays public, so *that* somebody came is no secret; *who* it was is.) That was $\varepsilon = 1$ *a
-# day*, for one patient more or less, and there were 31 days. Keep that in mind: it comes back as a bill.
+# there are stays public, so *that* somebody came is no secret. To tell one newcomer from another is twice as
+# far, $\varepsilon = 2$.) That was $\varepsilon = 1$ *a day* for the sum, one patient more or less, and there
+# were 31 days. Keep that in mind: it comes back as a bill.
 #
 # ## How far can one patient push a model?
 #
@@ -414,7 +415,7 @@ q = 64 / len(northgate.y_train)
 print(f"q = 64 / {len(northgate.y_train)} = {q:.3f}; one step of epsilon 1 becomes {np.log(1 + q * (np.e - 1)):.3f}")
 for rate in (1.0, q):
     spent = privacy.epsilon(1.0, sampling=rate, steps=400)
-    print(f"noise as large as the clip norm, 400 steps, sampling rate {rate:.3f}: epsilon {spent:5.1f}")
+    print(f"noise as large as the clip norm, 400 steps, sampling rate {rate:.3f}: epsilon {spent:5.1f} (delta 1e-05)")
 
 # %% [markdown]
 # From hundreds down to a number one can talk about, with the same noise. The price is a condition: *by
@@ -458,7 +459,8 @@ def own_randomness(rng):
 from sklearn.metrics import roc_auc_score
 
 sigma = privacy.noise_for(1.0, sampling=q, steps=steps, delta=1e-5)
-print(f"noise multiplier {sigma:.2f} spends epsilon {privacy.epsilon(sigma, sampling=q, steps=steps):.3f} of 1")
+spent = privacy.epsilon(sigma, sampling=q, steps=steps, delta=1e-5)
+print(f"noise multiplier {sigma:.2f}: {steps} steps spend epsilon {spent:.3f} of 1, at delta 1e-05")
 test = torch.cat([northgate.X_test, torch.ones(len(northgate.X_test), 1)], 1)
 for name, s in (("without noise", 0.0), ("epsilon 1", sigma)):
     models = [dp_sgd(X, y, *own_randomness(np.random.default_rng(k)), C=4, sigma=s, lr=0.2, expected=64) for k in range(5)]
@@ -511,7 +513,8 @@ display(entries[columns].round(3))
 # %% [markdown]
 # This is the **ledger**: every release that touched patients, with its promise, counted from what really ran.
 # Read Harbour's line: it is the smallest, so the chance of being drawn is the highest, and it needs the most
-# noise for the same epsilon. And then there is the question which epsilon to print.
+# noise for the same epsilon. And then there is the question which epsilon to print (all at delta $10^{-5}$, for
+# 400 steps a run).
 
 # %%
 counts = {"this run": run[0].ledger, "everything displayed (five seeds)": run.ledger}
@@ -602,12 +605,13 @@ def curve(runs):  # both panels
 def reading(runs, epsilon):
     one = runs[epsilon]
     auc, share = one.metrics[-1]["auc"][:, -1], missed(one)
-    noise = one[0].ledger.private.table()["noise_multiplier"]
+    releases = one[0].ledger.private.table()
+    noise = releases["noise_multiplier"]
     shown = sum((r.ledger for r in runs.values()), privacy.Ledger()).epsilon()
     return (
-        f"At ε = {epsilon:g} (δ = 1e-5, one record, this run alone) the AUC is {auc.mean():.3f} ± {auc.std():.3f} and "
-        f"{share.mean():.0%} of the ill are missed; hospitals add noise of {noise.min():.2f} to {noise.max():.2f} clip "
-        f"norms a step. Everything displayed here, {len(runs)} budgets and 5 seeds, spends ε = {shown:.1f}."
+        f"At ε = {epsilon:g} (δ = 1e-5, one record more or less, {releases['steps'].max()} steps on Poisson batches, this "
+        f"run alone) the AUC is {auc.mean():.3f} ± {auc.std():.3f} and {share.mean():.0%} of the ill are missed; hospitals "
+        f"add noise of {noise.min():.2f} to {noise.max():.2f} clip norms a step. Everything displayed here, {len(runs)} budgets and 5 seeds, spends ε = {shown:.1f} at that δ."
     )
 
 
@@ -664,9 +668,9 @@ widgets.lab(
 #
 # Now we may come back to equation (3) of [Poojari 2026], which adds noise to a gradient and clips nothing. You
 # know what should worry you about it, but a worry is not a number. **How large is its epsilon, at least?** We
-# calibrate the noise for a claim of epsilon 1 over 40 steps, in which every patient takes part, and write down
-# two mechanisms that differ in one line. (The paper gives no $\sigma$ and no epsilon for its equation; the
-# claim and the noise are ours.)
+# calibrate the noise for a claim of epsilon 1 (delta $10^{-5}$, one patient more or less) over 40 steps, in
+# which every patient takes part, and write down two mechanisms that differ in one line. (The paper gives no
+# $\sigma$ and no epsilon for its equation; the claim and the noise are ours.)
 
 # %%
 from fedlab_utils import audit
@@ -947,7 +951,7 @@ print(f"really fell ill: {truly_ill.mean():.3f}")
 # how its patients fare. `HospitalDP` hides the whole hospital (McMahan et al., arXiv:1710.06963): the server
 # clips each update, adds them up, adds noise. The unit is larger, the crowd smaller: not thousands of patients
 # but a number of hospitals. Here the same patients are dealt out to more and more of them, and a network of
-# eight hidden units trains for ten rounds. Things to try:
+# eight hidden units trains for ten rounds, with two seeds (so ± is rough). Things to try:
 #
 # 1. Five hospitals. No budget in the picture helps. Why can it not?
 # 2. 50, 200, 300: when does the promise to a hospital become affordable?
@@ -987,7 +991,7 @@ def two_units(show, n_hospitals, update_norm, participation, hidden):
     def draw(name, aucs, lines):
         curves[name] = GRID, aucs
         said = ", ".join(f"{v[2].mean():.3f} ± {v[2].std():.3f} if it {n}" for n, (_, v) in curves.items())
-        sentence = f"{n_hospitals} hospitals: at ε = 8 the AUC of a model is {said}."
+        sentence = f"{n_hospitals} hospitals: at ε = 8 (δ = 1e-5, 10 rounds) the AUC of a model is {said}."
         if lines:
             sentence = f"{sentence[:-1]}; alone the hospitals reach {lines['local-only']:.3f}."
         picture = plots.privacy_utility({AUC: curves}, {AUC: lines}, mark=8)
@@ -1022,7 +1026,7 @@ widgets.lab(
 
 # %% tags=["deep"]
 noise = privacy.noise_for(8.0, steps=10)  # everybody takes part in each of 10 rounds
-print(f"10 rounds at epsilon 8 take noise of {noise:.1f} clip norms on the sum, in each parameter")
+print(f"10 rounds at epsilon 8 (delta 1e-05) take noise of {noise:.1f} clip norms on the sum, in each parameter")
 for n in (5, 200):
     lengths = [noise * parameters**0.5 / n for parameters in (105, 417)]
     auc = auc_under(privacy.HospitalDP, n, 1.0, max_update_norm=0.5, participants_hidden=False)[2]
@@ -1059,7 +1063,7 @@ plots.show(
 )
 
 # %% [markdown] tags=["deep"]
-# The same in numbers, and what thirty seeds cost:
+# The same in numbers, and what thirty seeds cost (delta $10^{-5}$, one record more or less):
 
 # %% tags=["deep"]
 for name, values in accuracy.items():
@@ -1225,7 +1229,7 @@ if DPOptimizer:
 # %% [markdown] tags=["deep"]
 # And the accountants: Opacus's PRV (a third method, with an error bound that we set to a five-hundredth of
 # epsilon), our PLD, and RDP. Below, the most famous epsilon of the field: Abadi et al. 2016 printed 1.26 for
-# noise 4, a rate of 1% and 10,000 steps.
+# noise 4, a rate of 1%, 10,000 steps and delta $10^{-5}$.
 
 # %% tags=["deep"]
 if DPOptimizer:
