@@ -170,16 +170,20 @@ def _rough_epsilon(events: Events, delta: float) -> float:
         sampling, inner = getattr(event, "sampling_probability", 1.0), getattr(event, "event", event)
         inverse = min(getattr(inner, "noise_multiplier", 1.0) ** -2, 20.0)
         squares += count * (inverse if sampling == 1 else sampling**2 * math.expm1(inverse))
-    mu = math.sqrt(squares)
-    if _limit_delta(0, mu) <= delta:
-        return 1e-3
-    return brentq(lambda e: _limit_delta(e, mu) - delta, 0, squares / 2 + 40 * mu + 1)
+    return max(gaussian_epsilon(math.sqrt(squares), delta), 1e-3)
 
 
 def _rough_noise(target: float, sampling: float, steps: int, delta: float) -> float:
     """The inverse of `_rough_epsilon` for one event."""
     square = brentq(lambda mu: _limit_delta(target, mu) - delta, 1e-9, 1e6) ** 2 / steps
     return 1 / math.sqrt(square if sampling == 1 else math.log1p(square / sampling**2))
+
+
+def gaussian_epsilon(mu: float, delta: float) -> float:
+    """Epsilon of one Gaussian release whose noise is 1 / mu; 0 if it is below what `delta` allows."""
+    if mu <= 0 or _limit_delta(0, mu) <= delta:
+        return 0.0
+    return brentq(lambda e: _limit_delta(e, mu) - delta, 0, mu**2 / 2 + 40 * mu + 1)
 
 
 def _limit_delta(epsilon: float, mu: float) -> float:

@@ -11,19 +11,17 @@ An audit can only accuse. A low bound means that this attack on these many model
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtri
+from scipy.special import ndtri
 from scipy.stats import beta
 from torch import Tensor
 
 from fedlab_utils import fleet
-from fedlab_utils.accounting import checked_delta, checked_rate
+from fedlab_utils.accounting import checked_delta, checked_rate, gaussian_epsilon
 from fedlab_utils.arguments import number, whole
 
 __all__ = ["Audit", "Release", "ceiling", "epsilon_lower_bound", "judge", "pull"]
@@ -213,7 +211,7 @@ def judge(
     refined = None
     if gaussian:
         tpr, fpr = _bounds(*best(_mu)[1], alpha)[:2]
-        refined = _gaussian_epsilon(float(_mu(tpr, fpr)), delta)
+        refined = gaussian_epsilon(float(_mu(tpr, fpr)), delta)
     every = _counts(scores[name][cut:], halves[1], _thresholds(scores[name][cut:]))
     return Audit(
         lower=float(_lower(tpr_low, fpr_high, delta)),
@@ -275,15 +273,3 @@ def _mu(tpr, fpr):
     """Distance of the two bell curves between which such a guess is the best: the mu of Gaussian DP."""
     inside = (np.asarray(tpr) > 0) & (np.asarray(fpr) < 1)
     return np.where(inside, ndtri(np.where(inside, tpr, 0.5)) - ndtri(np.where(inside, fpr, 0.5)), -np.inf)
-
-
-def _gaussian_epsilon(mu: float, delta: float) -> float:
-    """Epsilon of one Gaussian release with noise 1 / mu (Balle and Wang, arXiv:1805.06530, Theorem 8)."""
-    if mu <= 0:
-        return 0.0
-
-    def missing(epsilon: float) -> float:
-        below = epsilon + log_ndtr(-mu / 2 - epsilon / mu)
-        return math.exp(log_ndtr(mu / 2 - epsilon / mu)) - math.exp(below) - delta
-
-    return 0.0 if missing(0) <= 0 else brentq(missing, 0, mu**2 / 2 + 40 * mu)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ks_2samp
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
@@ -25,6 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from fedlab_utils import arguments, schema
+from fedlab_utils.association import association, ks, total_variation
 
 FEWEST_ROWS = 20
 MOST_ROWS = 5_000  # of each table, for marginals, dependence and models
@@ -216,9 +216,9 @@ def _draw(frame: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame
 
 def _measures(kinds: _Kinds, sample: pd.DataFrame, unseen: pd.DataFrame, seed: int) -> Iterator[tuple]:
     """Name, value, better and explanation of each."""
-    ks = {c: _ks(sample[c], unseen[c]) for c in kinds.numbers}
-    tv = {c: _total_variation(sample[c], unseen[c], k) for c, k in kinds.categories.items()}
-    for name, by_column, of in (("KS", ks, "numbers"), ("total variation", tv, "categories")):
+    distances = {c: ks(sample[c], unseen[c]) for c in kinds.numbers}
+    shares = {c: total_variation(sample[c], unseen[c], k) for c, k in kinds.categories.items()}
+    for name, by_column, of in (("KS", distances, "numbers"), ("total variation", shares, "categories")):
         if by_column:
             mean, worst = np.mean(list(by_column.values())), max(by_column, key=by_column.get)
             what = f"Distance of two distributions, from 0 to 1; mean of {len(by_column)} columns of {of}."
@@ -228,10 +228,12 @@ def _measures(kinds: _Kinds, sample: pd.DataFrame, unseen: pd.DataFrame, seed: i
     what = f"Largest difference in the share of missing values, at {gaps.idxmax()!r}."
     yield "missing rate, worst column", float(gaps.max()), "lower", what
 
-    gap = np.abs(_association(kinds, sample) - _association(kinds, unseen))
+    columns = (*kinds.numbers, *kinds.categories)
+    together = [association(table, kinds.numbers, tuple(kinds.categories)) for table in (sample, unseen)]
+    gap = np.abs(together[0] - together[1])
     first, second = np.triu_indices(len(gap), 1)
     pairs = gap[first, second]
-    columns, worst = (*kinds.numbers, *kinds.categories), int(pairs.argmax())
+    worst = int(pairs.argmax())
     what = f"How differently two columns go together, 0 is not at all; mean of {len(pairs)} pairs."
     yield "dependence, mean", float(pairs.mean()), "lower", what
     what = f"The same for the worst pair, {columns[first[worst]]!r} and {columns[second[worst]]!r}."
@@ -249,63 +251,6 @@ def _measures(kinds: _Kinds, sample: pd.DataFrame, unseen: pd.DataFrame, seed: i
     yield "precision", precision, "higher", what
     what = f"Share of {m:,} unseen real rows that lie among these: is every kind of patient there?"
     yield "recall", recall, "higher", what
-
-
-def _ks(a: pd.Series, b: pd.Series) -> float:
-    a, b = a.dropna(), b.dropna()
-    if a.empty or b.empty:
-        return float(a.empty != b.empty)
-    return float(ks_2samp(a, b, method="asymp").statistic)
-
-
-def _total_variation(a: pd.Series, b: pd.Series, n_categories: int) -> float:
-    a, b = (np.bincount(x.dropna().astype(int), minlength=n_categories + 1) for x in (a, b))
-    if not a.sum() or not b.sum():
-        return float(a.sum() != b.sum())
-    return float(np.abs(a / a.sum() - b / b.sum()).sum() / 2)
-
-
-def _association(kinds: _Kinds, frame: pd.DataFrame) -> np.ndarray:
-    """Association of every two columns, ``[columns, columns]``; 0 where a column does not vary."""
-    names = list(kinds.categories)
-    ranks, codes = frame[list(kinds.numbers)].rank(), frame[names].to_numpy()
-    p, q = ranks.shape[1], len(names)
-    matrix = np.zeros((p + q, p + q))
-    matrix[:p, :p] = np.nan_to_num(ranks.corr().to_numpy())
-    for j in range(q):
-        mixed = [_correlation_ratio(codes[:, j], ranks[c].to_numpy()) for c in kinds.numbers]
-        alike = [_cramers_v(codes[:, i], codes[:, j]) for i in range(j)]
-        matrix[: p + j, p + j] = matrix[p + j, : p + j] = [*mixed, *alike]
-    return matrix
-
-
-def _correlation_ratio(codes: np.ndarray, values: np.ndarray) -> float:
-    seen = ~(np.isnan(codes) | np.isnan(values))
-    codes, values = codes[seen].astype(int), values[seen]
-    if not len(values) or np.ptp(values) == 0:
-        return 0.0
-    values = values - values.mean()
-    sums, counts = np.bincount(codes, values), np.bincount(codes)
-    between = (sums**2 / np.maximum(counts, 1)).sum()
-    return float(np.sqrt(between / (values**2).sum()))
-
-
-def _cramers_v(a: np.ndarray, b: np.ndarray) -> float:
-    """Bias-corrected (Bergsma 2013, doi:10.1016/j.jkss.2012.10.002)."""
-    seen = ~(np.isnan(a) | np.isnan(b))
-    n = seen.sum()
-    if not n:
-        return 0.0
-    (_, a), (_, b) = (np.unique(x[seen], return_inverse=True) for x in (a, b))
-    r, c = a.max() + 1, b.max() + 1
-    if min(r, c, n - 1) < 2:
-        return 0.0
-    table = np.bincount(a * c + b, minlength=r * c).reshape(r, c)
-    expected = table.sum(1, keepdims=True) * table.sum(0) / n
-    phi2 = ((table - expected) ** 2 / expected).sum() / n
-    phi2 = max(0.0, phi2 - (r - 1) * (c - 1) / (n - 1))
-    narrow = min(r - (r - 1) ** 2 / (n - 1), c - (c - 1) ** 2 / (n - 1)) - 1
-    return min(1.0, float(np.sqrt(phi2 / narrow))) if narrow > 0 else 0.0
 
 
 def _two_sample_auc(kinds: _Kinds, a: pd.DataFrame, b: pd.DataFrame, seed: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,8 @@ from fedlab_utils import partition, statistics
 from fedlab_utils.privacy import Ledger, RecordDP
 from fedlab_utils.schema import Schema, Task
 from fedlab_utils.statistics import SERVER, Agreed, Message
+
+_KEY = secrets.token_hex(8)  # what is computed from patients' rows means nothing outside of this process
 
 _FEW = 10
 
@@ -263,8 +266,6 @@ def assemble(
     room for; see `statistics.agree`. With a `promise` they agree by `statistics.agree_privately`, whose noise starts
     from `seed`; if it is known what was `agreed`, nothing is sent.
     """
-    from fedlab_utils.releases import dealing  # only here, as that module needs this one
-
     regression = schema.task == "regression"
     numeric = [*schema.numeric, schema.target] if regression else schema.numeric
     public = schema.categories if public is None else public
@@ -384,3 +385,12 @@ def _listed(counts: dict[str, int], most: int = 10) -> str:
     shown = [f"{column} {count}" for column, count in list(counts.items())[:most]]
     more = len(counts) - most
     return ", ".join(shown) + (f" and {more} more columns" if more > 0 else "")
+
+
+def dealing(federation: Federation) -> int:
+    """A number for who is in which hospital, whatever the split into training and test rows."""
+    hospitals = []
+    for h in federation.hospitals:
+        rows = pd.concat([h.train, h.test])
+        hospitals.append((h.name, int(pd.util.hash_pandas_object(rows, index=False).sum())))
+    return hash((_KEY, *hospitals))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from fedlab_utils.data import Federation
 from fedlab_utils.ledger import FOLLOWS, Entry, Mechanism
 from fedlab_utils.privacy import HospitalDP, RecordDP
 
 Promise = RecordDP | HospitalDP | None
-
-_KEY = secrets.token_hex(8)  # what is computed from patients' rows means nothing outside of this process
 
 
 def check(promise: Promise, federations: Sequence[Federation]) -> None:
@@ -111,12 +107,3 @@ def entries(
         ]
         ledgers.append((*own, shared, scores))
     return ledgers
-
-
-def dealing(federation: Federation) -> int:
-    """A number for who is in which hospital, whatever the split into training and test rows."""
-    hospitals = []
-    for h in federation.hospitals:
-        rows = pd.concat([h.train, h.test])
-        hospitals.append((h.name, int(pd.util.hash_pandas_object(rows, index=False).sum())))
-    return hash((_KEY, *hospitals))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.stats import binom, binomtest, norm
 
-from fedlab_utils import audit, data, federated, privacy
+from fedlab_utils import accounting, audit, data, federated, privacy
 
 STEPS, ROUNDS, CLIP = 40, 20, 1.0
 
@@ -149,7 +149,7 @@ def test_intervals_and_bounds_are_those_of_scipy():
 
 def test_the_refined_bound_inverts_the_gaussian_trade_off_curve():
     for mu, delta in ((0.3, 1e-5), (1.5, 1e-5), (3.0, 1e-3)):
-        assert audit._gaussian_epsilon(mu, delta) == pytest.approx(privacy.epsilon(1 / mu, delta=delta), rel=3e-3)
+        assert accounting.gaussian_epsilon(mu, delta) == pytest.approx(privacy.epsilon(1 / mu, delta=delta), rel=3e-3)
         fpr = norm.sf(2.0)
         assert audit._mu(norm.sf(2.0 - mu), fpr) == pytest.approx(mu)
 

@@ -1,6 +1,8 @@
 """Exercises of every lesson: stub, check and solution fit together, and wrong answers get their own hint."""
 
+import importlib
 import re
+from pathlib import Path
 
 import lessons
 import numpy as np
@@ -91,6 +93,12 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "disturbed anew": lambda world, fresh: world + fresh,
     },
 }
+for file in sorted(Path(__file__).parent.glob("test_lesson_*.py")):  # later lessons keep theirs beside their own tests
+    WRONG |= importlib.import_module(file.stem).WRONG
+
+
+def test_every_exercise_is_given_wrong_answers():
+    assert set(WRONG) == set(checks.EXERCISES) - {"fedavg_step"}  # that one has tests of its own
 
 
 @pytest.mark.parametrize(("name", "words"), [(name, words) for name, wrong in WRONG.items() for words in wrong])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from fedlab_utils import data, evaluation, federated, fleet
+from fedlab_utils.privacy import HospitalDP
 
 QUICK = dict(rounds=3, batch_size=16, lr=0.1, hidden=(8,))
 
@@ -185,6 +186,30 @@ def test_an_aggregator_changes_neither_who_takes_part_nor_the_shape(three):
     assert first == second
     with pytest.raises(ValueError, match="aggregator must return the mean as 49 numbers"):
         federated.train(three, aggregator=_OneNumber(), **QUICK)
+
+
+def test_an_aggregator_may_take_a_short_way_for_all_seeds_but_the_first(three):
+    class Short(_InTheOpen):
+        def quick(self, updates, weights, *, alive, rng):
+            mean, _ = self.aggregate(updates, weights, alive=alive, rng=rng)
+            return mean, [(0, "server", "short", 7, None)]
+
+    pace = {"one step": dict(local_steps=1), "two steps": dict(local_steps=2)}
+    for run in federated.side_by_side(three, pace, seeds=3, aggregator=Short(), **QUICK).values():
+        way = run.transcript.query("receiver == 'server'").groupby("seed")["what"].agg(set)
+        assert way.tolist() == [{"share"}, {"short"}, {"short"}]
+
+
+def test_who_delivers_the_sum_needs_no_global_model_from_the_server(three):
+    class Delivers(_InTheOpen):
+        delivers = True
+
+    run = federated.train(three, **QUICK, aggregator=Delivers())
+    assert run.transcript.query("what == 'global model'")["round"].unique().tolist() == [1]
+    with pytest.raises(ValueError, match="participation must be 1"):
+        federated.train(three, **QUICK, aggregator=Delivers(), participation=0.5)
+    with pytest.raises(ValueError, match="before it is noised"):
+        federated.train(three, **QUICK, aggregator=Delivers(), privacy=HospitalDP(noise_multiplier=1))
 
 
 def test_a_diverged_model_has_no_score_and_a_sure_one_has_its_auc():

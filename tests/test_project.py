@@ -37,9 +37,10 @@ def test_environment_yml_wants_what_pyproject_wants():
     assert set(environment) == {"name", "channels", "dependencies"}
     assert environment["channels"][0] == "conda-forge"
     *conda, pip, block = environment["dependencies"]
-    assert pip == "pip" and block == {"pip": ["-e ."]}
+    assert pip == "pip" and block["pip"][-1] == "-e ."
     assert all(isinstance(line, str) for line in conda), "an unquoted version such as 3.10 is read as a number"
-    found = {SAME.get(Requirement(line).name, Requirement(line).name): Requirement(line) for line in conda}
+    lines = conda + block["pip"][:-1]
+    found = {SAME.get(Requirement(line).name, Requirement(line).name): Requirement(line) for line in lines}
     assert found.pop("python").specifier == SpecifierSet(PROJECT["requires-python"])
     assert {name: requirement.specifier for name, requirement in found.items()} == wanted("lab")
 
