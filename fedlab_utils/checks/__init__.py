@@ -8,18 +8,24 @@ from fedlab_utils.checks.lesson_01 import k_anonymity, link_records, pooled_sd, 
 from fedlab_utils.checks.lesson_02 import best_discriminator, honest_score, near_copies
 from fedlab_utils.checks.lesson_03 import bytes_on_the_wire, client_start, fedavg_step, read_patient
 from fedlab_utils.checks.lesson_04 import clipped_sum, honest_epsilon, liars, posterior, sensitivity
+from fedlab_utils.checks.lesson_05 import combine, crooked, masked_number, safe_threshold
+from fedlab_utils.checks.lesson_07 import add_boxes, faulty_boxes, most_boxes
 from fedlab_utils.checks.mechanism import EXERCISES, Verdict, as_array, compare, exercise, hint, question, well_done
 
 __all__ = [
     "EXERCISES",
     "Verdict",
+    "add_boxes",
     "as_array",
     "best_discriminator",
     "bytes_on_the_wire",
     "client_start",
     "clipped_sum",
+    "combine",
     "compare",
+    "crooked",
     "exercise",
+    "faulty_boxes",
     "fedavg_step",
     "gap_closed",
     "hint",
@@ -28,12 +34,15 @@ __all__ = [
     "k_anonymity",
     "liars",
     "link_records",
+    "masked_number",
+    "most_boxes",
     "near_copies",
     "overall_accuracy",
     "pooled_sd",
     "posterior",
     "question",
     "read_patient",
+    "safe_threshold",
     "sensitivity",
     "server_still_sees",
     "well_done",

@@ -125,9 +125,9 @@ plots.show(
 # | **02 Synthetic patients** | can we share invented patients instead? | 45 + 30 |
 # | **03 Federated averaging** | how do hospitals train one model? | 45 + 45 |
 # | **04 Differential privacy** | what does a promise to one patient look like? | 45 + 45 |
-# | 05 Secure aggregation | can the server add what it cannot see? | in preparation |
+# | **05 Secure aggregation** | can the server add what it cannot see? | 45 + 45 |
 # | 06 Membership inference | was this patient in the training data? | in preparation |
-# | 07 Homomorphic encryption | can a server compute on locked boxes? | in preparation |
+# | **07 Homomorphic encryption** | can a server compute on locked boxes? | 45 + 40 |
 #
 # ## Who could look where? (the *threat model*)
 #
@@ -209,9 +209,9 @@ print(f"{(sizes == 1).mean():.1%} of {len(raw):,} records are unique in birth da
 # | document | promise | tested in |
 # | --- | --- | --- |
 # | [Taj] | original data are turned into artificial data, "in this way data privacy is maintained" | **02**, 06 |
-# | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds; noise on gradients makes it private | **03**, **04** |
+# | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds; noise on gradients makes it private | **03**, **04**, **05** |
 # | [Sharma] | direct identifiers are removed; attacks "were unable to determine" who was in the data | **01**, **02**, 06 |
-# | [Haque et al.] | the server receives encrypted updates and aggregates them | 07 |
+# | [Haque et al.] | the server receives encrypted updates and aggregates them | **07** |
 # | [7Med] | "only the trained model updates, not the raw data, are shared" | **03** |
 #
 # ## Is everything installed?
