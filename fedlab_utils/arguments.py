@@ -73,6 +73,18 @@ def row_numbers(rows, n_models: int, n_rows: int) -> list[np.ndarray]:
     return [r.astype(np.int64) for r in rows]
 
 
+def uploads(updates, weights, alive) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Updates ``[n, d]`` of n hospitals, their weights, and who is still there; what the others have is set to 0."""
+    updates, weights, alive = np.array(updates, float), np.asarray(weights, float), np.asarray(alive, bool)
+    if updates.ndim != 2 or not updates.size or not weights.shape == alive.shape == updates.shape[:1]:
+        got = f"{updates.shape}, {weights.shape} and {alive.shape}"
+        raise ValueError(f"updates must be [n, d], weights and alive [n]; got {got}.")
+    if not np.isfinite(weights).all() or weights.min(initial=0) < 0 or not weights[alive].sum() > 0:
+        raise ValueError(f"weights must be 0 or more, and not all 0 for those alive; got {weights.tolist()}.")
+    updates[~alive] = 0
+    return updates, weights, alive
+
+
 def table(X, y, sizes: Sequence[int], loss: str, like: Tensor) -> tuple[Tensor, Tensor]:
     """A table and its labels that fit networks of these sizes, with the number type and device of `like`."""
     for name, value in (("X", X), ("y", y)):

@@ -20,10 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from fedlab_utils.arguments import number, whole
+from fedlab_utils.arguments import number, uploads, whole
 
 # Most bits of modulus for 128 bits of security against classical computers with a ternary secret key, by ring: the
 # guidelines of Bossuat et al. (eprint 2024/463), a little stricter for every ring than the Homomorphic Encryption
@@ -141,9 +142,7 @@ def add(server: bytes, uploads: Iterable[Sequence[bytes]]) -> list[bytes]:
         If `server` holds a secret key, or a ciphertext is damaged or has other parameters. A ciphertext under another
         *key* looks like any other here: `decrypt` finds out.
     """
-    context, total = _tenseal().context_from(server, n_threads=1), []
-    if context.has_secret_key():
-        raise ValueError("server must be a context without secret key; make it with server_context.")
+    context, total = _keyless(server), []
     for h, upload in enumerate(uploads):
         vectors = [_load(context, c, f"ciphertext {k} of upload {h}") for k, c in enumerate(upload)]
         if h and len(vectors) != len(total):
@@ -184,7 +183,7 @@ class EncryptedSum:
     The server adds and sends the sum to each hospital, which decrypts and rounds: the server never sees the mean, so
     it has no global model to send. Each of n hospitals is off by half a step at most, so the mean by
     ``n * rounding / 2``; the noise of encryption adds nothing. If some fall silent, the sum is divided by the share of
-    those who came. Of two hospitals, each can subtract its own part from the sum.
+    those who came, and so is the error. Of two hospitals, each can subtract its own part from the sum.
 
     Parameters
     ----------
@@ -194,14 +193,16 @@ class EncryptedSum:
         Step of the grid. Must be well above the noise of encryption: at least 20 standard deviations of the sum's.
 
     `context` is what the hospitals hold (with the secret key, made once), `server` what the server holds; `report` has
-    sizes, bits, the largest noise and the error of the last round.
+    sizes, bits, the largest noise and the error of the last round (the noise is read off a raw decryption, and like
+    that it is for hospitals only).
     """
 
     delivers = True  # hospitals get the mean by these messages; the server could not send it
+    sees = None  # what the server learns
 
     def __init__(self, parameters: Parameters | None = None, *, rounding: float = 2.0**-20) -> None:
         self.parameters, self.rounding = parameters or Parameters(), number("rounding", rounding)
-        self._check(2)
+        self.check(2)
         self.context = hospital_context(self.parameters)
         self.server = server_context(self.context)
         self.report: dict[str, float] = {}
@@ -215,13 +216,13 @@ class EncryptedSum:
         steps, came, share = self._on_grid(updates, weights, alive)
         bodies = []
 
-        def uploads():  # one at a time: they are long
+        def posted():  # one at a time: they are long
             for one in steps:
                 ciphertexts = encrypt(self.context, one * self.rounding)
                 bodies.append(np.frombuffer(b"".join(ciphertexts), np.uint8))
                 yield ciphertexts
 
-        total = add(self.server, uploads())
+        total = add(self.server, posted())
         raw = decrypt(self.context, total, steps.shape[1]) / self.rounding  # the same in every hospital, so done once
         mean = np.rint(raw) * self.rounding / share
         body = np.frombuffer(b"".join(total), np.uint8)
@@ -246,25 +247,22 @@ class EncryptedSum:
 
     def _on_grid(self, updates, weights, alive) -> tuple[np.ndarray, list[int], float]:
         """Weighted updates in whole steps of the grid, who sends them, and the share of all patients they have."""
-        updates, weights = np.asarray(updates, dtype=float), np.asarray(weights, dtype=float)
-        if updates.ndim != 2 or not updates.size or not weights.shape == np.shape(alive) == updates.shape[:1]:
-            got = f"{updates.shape}, {weights.shape} and {np.shape(alive)}"
-            raise ValueError(f"updates must be [n, d], weights and alive [n]; got {got}.")
-        if not np.isfinite(weights).all() or weights.min(initial=0) < 0 or not weights[np.asarray(alive)].sum() > 0:
-            raise ValueError(f"weights must be 0 or more, and not all 0 for those alive; got {weights.tolist()}.")
-        most, size = min(2.0**self.parameters.bits_left, 2.0**_EXACT * self.rounding), np.abs(updates).max()
-        if not size < most:
-            raise ValueError(f"updates must be finite and below {most:g} to be rounded exactly; got {size:g}.")
+        updates, weights, alive = uploads(updates, weights, alive)
+        most = min(2.0**self.parameters.bits_left, 2.0**_EXACT * self.rounding)
+        if not np.abs(updates).max() < most:
+            raise ValueError(f"updates must be finite and below {most:g} to be rounded exactly, and one is not.")
         came = np.flatnonzero(alive)
-        self._check(len(came))
+        self.check(len(came))
         share = weights / weights.sum()
         return np.rint(updates[came] * share[came, None] / self.rounding), came.tolist(), share[came].sum()
 
-    def _check(self, n: int) -> None:
+    def check(self, n: int, rows: int = 0) -> float:
+        """Refuse, before anything is trained, a grid too fine for the noise of a sum of n; its step. Rows are free."""
         least = 2 * _SAFETY * self.parameters.noise(n)
         if self.rounding < least:
             noise = f"far above the noise of encryption at scale_bits={self.parameters.scale_bits}"
             raise ValueError(f"rounding must be at least {least:.2g}, {noise}; got {self.rounding:g}.")
+        return self.rounding
 
 
 def _tenseal():
@@ -273,6 +271,14 @@ def _tenseal():
     except ImportError:
         raise ImportError("Encryption needs the package tenseal; install it with: pip install tenseal") from None
     return tenseal
+
+
+@lru_cache(maxsize=4)
+def _keyless(server: bytes):
+    context = _tenseal().context_from(server, n_threads=1)
+    if context.has_secret_key():
+        raise ValueError("server must be a context without secret key; make it with server_context.")
+    return context
 
 
 def _written(context, secret: bool) -> bytes:

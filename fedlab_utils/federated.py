@@ -78,9 +78,11 @@ def train(
         An object with ``aggregate(updates [n, d], weights [n], *, alive, rng) -> (mean [d], messages)`` that
         stands between hospitals and server, where `n` hospitals take part, `alive` says which of them are
         still there, and a message is a tuple of sender, receiver (their positions, or "server"), what it is,
-        bytes and values. Two things are looked for: a method `quick`, a short way to the same result that is taken
+        bytes and values. More is looked for: a method `quick`, a short way to the same result that is taken
         for all seeds but the first; and ``delivers = True``, for one whose messages bring the sum to the hospitals
-        and not to the server, which then sends no global model after the first round.
+        and not to the server, which then sends no global model after the first round. A method ``check(n, rows)``
+        may refuse rounds beforehand and returns the step of a grid it rounds to; `sees` says for the ledger what the
+        server learns.
     seeds, seed
         How many runs, and where their random numbers start. What hospital h does in run s depends on
         ``(seed, s, h)`` alone, and under a promise of privacy on the setting; see `hospital_rng`.
@@ -299,7 +301,10 @@ def _checked(federations: Sequence[Federation], setting: dict) -> dict:
     share = number("participation", setting["participation"])
     if not 0 < share <= 1:
         raise ValueError(f"participation must be a share above 0 and at most 1; got {share}.")
-    if getattr(setting["aggregator"], "delivers", False):
+    way = setting["aggregator"]
+    if way is not None and (isinstance(way, type) or not callable(getattr(way, "aggregate", None))):
+        raise ValueError(f"aggregator must be an object with a method aggregate, such as SecureSum(); got {way!r}.")
+    if getattr(way, "delivers", False):
         if share < 1:
             raise ValueError(f"participation must be 1 where hospitals alone can read the sum; got {share}.")
         if isinstance(setting["privacy"], HospitalDP):

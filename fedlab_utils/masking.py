@@ -22,6 +22,9 @@ _NONCE = 12  # bytes
 def agree(private: X25519PrivateKey, public: X25519PublicKey, info: bytes) -> bytes:
     """The 32-byte key that only the holders of two X25519 keys can compute, from one private and one public half.
 
+    Both public keys go into the derivation. A public key has twins that give the same secret (RFC 7748, section 7);
+    without it, a cheat who advertises a twin of somebody's key would share all of that client's masks.
+
     Parameters
     ----------
     private, public
@@ -34,7 +37,8 @@ def agree(private: X25519PrivateKey, public: X25519PublicKey, info: bytes) -> by
     ValueError
         If the public key is one of the few that give everybody the same secret.
     """
-    return HKDF(SHA256(), length=32, salt=None, info=info).derive(private.exchange(public))
+    both = b"".join(sorted(key.public_bytes_raw() for key in (private.public_key(), public)))
+    return HKDF(SHA256(), length=32, salt=None, info=info + both).derive(private.exchange(public))
 
 
 def expand(key: bytes, words: int, bits: int) -> np.ndarray:
@@ -67,6 +71,8 @@ def add_masks(words: np.ndarray, plus: Sequence[bytes], minus: Sequence[bytes] =
     plus, minus
         Keys, see `expand`.
     """
+    if not len(words):
+        return
     streams = [(np.add, _stream(key)) for key in plus] + [(np.subtract, _stream(key)) for key in minus]
     size = min(_CHUNK, words.nbytes)
     zeros, room = memoryview(bytes(size)), bytearray(size + _BLOCK - 1)

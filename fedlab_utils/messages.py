@@ -42,8 +42,9 @@ class Setup:
         How many must still be there at each stage, and how many shares open a secret. To open *both* secrets of one
         client, a server that tells one story to some and another to the rest needs twice `threshold` shares, and each
         client gives one, but its `colluding` accomplices give two: impossible if ``2 * threshold > n + colluding``.
-        Against a server that follows the protocol and only looks ``threshold > colluding`` is enough (Bonawitz et
-        al., section 6). And never below 2: a sum of one is an update.
+        Against a server that follows the protocol and only looks ``threshold > colluding`` keeps the secrets (Bonawitz
+        et al., section 6). We ask for one more, ``threshold > colluding + 1``, since accomplices can take their own
+        words off the sum, and a sum of one is an update.
     words, bits
         How many words a client adds, and bits of a word: sums are modulo ``2**bits``.
     round
@@ -68,17 +69,18 @@ class Setup:
     colluding: int = 0
 
     def __post_init__(self) -> None:
-        if not whole("n", self.n, 2) < SERVER:
-            raise ValueError(f"n must be below {SERVER}; got {self.n}.")
-        whole("words", self.words)
-        if self.bits not in BITS:
-            raise ValueError(f"bits must be 8, 16, 32 or 64; got {self.bits!r}.")
-        if not whole("round", self.round, 0) < 2**32:
-            raise ValueError(f"round must be below 2**32; got {self.round}.")
-        least = max(2, whole("colluding", self.colluding, 0) + 1)
+        for name, floor in (("n", 2), ("threshold", 1), ("words", 1), ("bits", 8), ("round", 0), ("colluding", 0)):
+            object.__setattr__(self, name, whole(name, getattr(self, name), floor))
+        least = self.colluding + 2
         if self.malicious:
-            least = (self.n + self.colluding) // 2 + 1  # 2 * threshold > n + colluding
-        if not least <= whole("threshold", self.threshold) <= self.n:
+            least = max(least, (self.n + self.colluding) // 2 + 1)  # 2 * threshold > n + colluding
+        if self.n >= SERVER:
+            raise ValueError(f"n must be below {SERVER}; got {self.n}.")
+        if self.bits not in BITS:
+            raise ValueError(f"bits must be 8, 16, 32 or 64; got {self.bits}.")
+        if self.round >= 2**32:
+            raise ValueError(f"round must be below 2**32; got {self.round}.")
+        if not least <= self.threshold <= self.n:
             kind = "lies" if self.malicious else "only looks"
             against = f"a server that {kind} and {self.colluding} colluding of {self.n} clients"
             wrong = f"must be {least} to {self.n}" if least <= self.n else f"would have to be {least}, above {self.n}"
@@ -178,6 +180,16 @@ def enough(who: Collection[int], setup: Setup, what: str) -> None:
     """Below the threshold nobody goes on."""
     if len(who) < setup.threshold:
         raise ProtocolError(f"Only {len(who)} of {setup.n} clients {what}; the threshold is {setup.threshold}.")
+
+
+def session(advertised: dict[int, Message]) -> bytes:
+    """What tells this round from any other: the keys that all advertised for it, 32 bytes."""
+    return sha256(b"".join(advertised[u].to_bytes() for u in sorted(advertised))).digest()
+
+
+def told(session: bytes, survivors: Sequence[int]) -> bytes:
+    """What a client signs at "check": who is said to be still there, and in which session."""
+    return session + struct.pack(f">{len(survivors)}H", *survivors)
 
 
 def tail(setup: Setup) -> int:

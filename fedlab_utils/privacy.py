@@ -97,11 +97,11 @@ class RecordDP:
 class HospitalDP:
     """Differential privacy for a whole hospital: clipped and noised updates (McMahan et al., arXiv:1710.06963).
 
-    In each round a coin is tossed for each hospital (probability q = `participation` of the training). The server
-    clips each update to length `max_update_norm`, adds up, adds Gaussian noise of standard deviation
-    ``noise_multiplier * max_update_norm`` and divides by the *expected* number of participants; all hospitals count
-    alike, whatever the strategy. The promise holds against those who see the global models, not against the server,
-    which sees single updates (unless an aggregator hides them).
+    In each round a coin is tossed for each hospital (probability q = `participation` of the training). Each update is
+    clipped to length `max_update_norm` (by the hospital itself where an aggregator hides it); the server adds up, adds
+    Gaussian noise of standard deviation ``noise_multiplier * max_update_norm`` and divides by the *expected* number of
+    participants; all hospitals count alike, whatever the strategy. The promise holds against those who see the global
+    models, not against the server, which sees single updates or, behind an aggregator, their sum before the noise.
 
     Noise of this size drowns a handful of hospitals: it takes hundreds.
 

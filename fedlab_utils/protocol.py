@@ -44,8 +44,10 @@ from fedlab_utils.messages import (
     digest,
     enough,
     public_keys,
+    session,
     survivor_list,
     tail,
+    told,
     verify,
 )
 
@@ -84,6 +86,7 @@ class Client:
         self._channel: dict[int, bytes] = {}  # key of the letters to and from each peer
         self._shares: dict[int, tuple[int, int]] = {}  # of every client: the seed, the mask key
         self._survivors: list[int] = []
+        self._session = b""  # this round and no other, even one of the same number
 
     def advertise(self) -> Message:
         """Two new public keys, to be handed to all."""
@@ -104,6 +107,7 @@ class Client:
             if u != self.number:
                 verify(message, self.setup, self._registry)
             self._public[u] = public_keys(message)
+        self._session = session(sent)
         distinct = {message.body[i : i + 32] for message in sent.values() for i in (0, 32)}
         if len(distinct) < 2 * len(sent):
             raise ProtocolError("Two public keys are the same: somebody copied one.")
@@ -172,8 +176,10 @@ class Client:
         for v, shares in sorted(self._shares.items()):
             which = SEED if v in self._survivors else MASK_KEY
             entries.append(ENTRY.pack(v, which, shares[which].to_bytes(33)))
-        self._shares, self._seed, self._mask_key = {}, b"", None  # nothing is left to give away
-        return self._signed("unmask", b"".join(entries))
+        answer = self._signed("unmask", b"".join(entries))
+        # Nothing is left to give away, as far as Python can promise that memory is let go.
+        self._shares, self._channel, self._seed, self._letter_key, self._mask_key = {}, {}, b"", None, None
+        return answer
 
     def _begin(self, stage: str) -> None:
         """Only in this order, and no second try: whatever goes wrong below, the client has stopped."""
@@ -209,7 +215,7 @@ class Client:
         return named
 
     def _told(self) -> bytes:
-        return struct.pack(f">{len(self._survivors)}H", *self._survivors)
+        return told(self._session, self._survivors)
 
     def _signed(self, stage: str, body: bytes, also: bytes = b"") -> Message:
         """A message to the server, with a signature of it at the end if the server may lie."""
@@ -238,6 +244,7 @@ class Server:
         self._shared: list[int] = []  # who shared secrets, so that the others' words carry a mask with them
         self._masked: dict[int, Message] = {}
         self._signed: list[int] = []
+        self._session = b""
 
     def keys(self, messages: Sequence[Message]) -> dict[int, list[Message]]:
         """To all who advertised keys, all keys."""
@@ -245,6 +252,7 @@ class Server:
         size = KEYS + tail(self.setup)
         sent = self._received(messages, "advertise", range(self.setup.n), "advertised keys", size)
         self._public = {u: public_keys(message) for u, message in sent.items()}
+        self._session = session(sent)
         self._next = "forward"
         return {u: list(sent.values()) for u in sent}
 
@@ -277,7 +285,7 @@ class Server:
     def signatures(self, messages: Sequence[Message]) -> dict[int, list[Message]]:
         """To all who signed the list of survivors, all signatures."""
         self._begin("signatures")
-        also = struct.pack(f">{len(self._masked)}H", *sorted(self._masked))
+        also = told(self._session, sorted(self._masked))
         sent = self._received(messages, "check", self._masked, "signed the list of survivors", SIGNATURE, also)
         self._signed = list(sent)
         self._next = "total"

@@ -10,6 +10,8 @@ from fedlab_utils.arguments import number, whole
 
 BITS = (8, 16, 32, 64)
 
+_SMALLEST = 1e-30  # limit; numbers beyond it are nothing that a model holds
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -36,11 +38,13 @@ class Grid:
     max_rows: int
 
     def __post_init__(self) -> None:
-        if not number("limit", self.limit) > 0:
-            raise ValueError(f"limit must be above 0; got {self.limit}.")
+        if not _SMALLEST <= number("limit", self.limit) <= 1 / _SMALLEST:
+            raise ValueError(f"limit must be from {_SMALLEST:g} to {1 / _SMALLEST:g}; got {self.limit}.")
         if self.bits not in BITS:
             raise ValueError(f"bits must be 8, 16, 32 or 64; got {self.bits!r}.")
-        if whole("max_rows", self.max_rows) >= 2**self.bits:
+        object.__setattr__(self, "bits", int(self.bits))
+        object.__setattr__(self, "max_rows", whole("max_rows", self.max_rows))
+        if self.max_rows >= 2**self.bits:
             raise ValueError(
                 f"max_rows must be below 2**{self.bits} for words of {self.bits} bits; got {self.max_rows}."
             )
@@ -48,7 +52,7 @@ class Grid:
     @property
     def levels(self) -> int:
         """Steps from ``-limit`` to ``limit``."""
-        return min((2**self.bits - 1) // int(self.max_rows), 2**52)  # float64 tells no more levels apart
+        return min((2**self.bits - 1) // self.max_rows, 2**44)  # with more, float64 would blur the coins
 
     @property
     def step(self) -> float:
@@ -91,8 +95,8 @@ def encode(values: np.ndarray, weight: int, grid: Grid, rng: np.random.Generator
     values = np.asarray(values, dtype=np.float64)
     largest = np.abs(values).max(initial=0)
     if values.ndim != 1 or not largest <= grid.limit:
-        wrong = f"their shape is {values.shape}" if values.ndim != 1 else f"the largest size is {largest:.4g}"
-        raise ValueError(f"values must be a row of finite numbers within limit = {grid.limit:g} of 0; {wrong}.")
+        wrong = f"; their shape is {values.shape}" if values.ndim != 1 else ", and one is not"  # values stay secret
+        raise ValueError(f"values must be a row of finite numbers within limit = {grid.limit:g} of 0{wrong}.")
     if whole("weight", weight) > grid.max_rows:
         raise ValueError(f"weight must be at most max_rows = {grid.max_rows}; got {weight}.")
     position = (values + grid.limit) / grid.step

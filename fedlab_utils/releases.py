@@ -12,6 +12,8 @@ from fedlab_utils.privacy import HospitalDP, RecordDP
 
 Promise = RecordDP | HospitalDP | None
 
+UPDATES, MODELS = "model updates of each round", "global models of each round"
+
 
 def check(promise: Promise, federations: Sequence[Federation]) -> None:
     """Refuse what is no promise, or one that is worth nothing for this many patients or hospitals."""
@@ -77,7 +79,12 @@ def hospital_mechanisms(promise: HospitalDP, noise: float, rate: float, took, ro
 
 
 def entries(
-    promise: Promise, runs: Sequence[Sequence[Mechanism]], names: Sequence[str], dealings: Sequence[int | None]
+    promise: Promise,
+    runs: Sequence[Sequence[Mechanism]],
+    names: Sequence[str],
+    dealings: Sequence[int | None],
+    *,
+    sees: str | None = UPDATES,
 ) -> list[tuple[Entry, ...]]:
     """What a training under one promise released, for each of its runs; what the runs have in common is shared.
 
@@ -87,23 +94,25 @@ def entries(
         For each run the mechanism of each hospital, if there is a promise.
     dealings
         For each run which dealing of patients to hospitals it used.
+    sees
+        What the server learns of the updates; None if nothing.
     """
     everybody, detail = ", ".join(names), f"{len(runs)} runs"
-    updates, models = "model updates of each round", "global models of each round"
     scores = Entry("metrics on test rows", everybody, "outsider", detail=detail)
-    in_the_open = Entry(updates, everybody, "server", detail=detail)
+    in_the_open = (Entry(sees, everybody, "server", detail=detail),) if sees else ()
     if promise is None:
-        return [(in_the_open, Entry(models, everybody, "every hospital", detail=detail), scores)] * len(runs)
-    to_server = isinstance(promise, RecordDP)
-    what, viewer = (updates, "server") if to_server else (models, "every hospital")
-    shared = Entry(models, everybody, "every hospital", FOLLOWS, detail) if to_server else in_the_open
+        return [(*in_the_open, Entry(MODELS, everybody, "every hospital", detail=detail), scores)] * len(runs)
+    by_record = isinstance(promise, RecordDP)
+    what, viewer = (sees, "server") if by_record and sees else (MODELS, "every hospital")
+    follow = (Entry(MODELS, everybody, "every hospital", FOLLOWS, detail),) if sees else ()
+    shared = follow if by_record else in_the_open
     ledgers = []
     for r, (mechanisms, dealing) in enumerate(zip(runs, dealings, strict=True)):
-        where = dealing if to_server else None
+        where = dealing if by_record else None
         own = [
             Entry(what, name, viewer, m.guarantee, f"run {r}", m, where)
             for name, m in zip(names, mechanisms, strict=True)
             if m.steps
         ]
-        ledgers.append((*own, shared, scores))
+        ledgers.append((*own, *shared, scores))
     return ledgers

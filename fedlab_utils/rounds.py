@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 
 import numpy as np
 import torch
@@ -90,9 +91,18 @@ def train(
         shaker, divisor = [source(r, _NOISE) for r in runs], value["participation"] * len(names)
 
     world = starts(federations, hidden, seed)[torch.from_numpy(seed_of)]
+    step = _step_of_the_grid(aggregator, schedule, weight)
+    if kind is HospitalDP:  # rounding to a grid makes a clipped update longer by up to this, so it is clipped shorter
+        slack = step * world.n_parameters**0.5
+        if (slack > clip / 10).any():
+            raise ValueError(
+                f"aggregator rounds updates to steps of {step:.2g}, too coarse for max_update_norm={clip.min():g}; "
+                "give it more bits or a smaller limit."
+            )
     tests = test_rows(federations)
     metrics, messages = [_evaluate(world, tests, task)], [[] for _ in seed_of]
     took = np.zeros_like(size)  # rounds that each hospital took part in
+    sees = getattr(aggregator, "sees", releases.UPDATES)
     distinct = {id(f): f for f in federations}
     dealings = {k: None if kind is type(None) else dealing(f) for k, f in distinct.items()}
     dealings = [dealings[id(f)] for f in federations]
@@ -116,7 +126,7 @@ def train(
             p = slice(m * n_seeds, (m + 1) * n_seeds)
             cut = tuple({k: v[p] for k, v in table.items()} for table in metrics)
             log = tuple(tuple(one) for one in messages[p])
-            own = releases.entries(setting["privacy"], private[p], names, dealings)
+            own = releases.entries(setting["privacy"], private[p], names, dealings, sees=sees)
             ledgers = (Ledger((*f.ledger.entries, *e)) for f, e in zip(federations, own, strict=True))
             found.append(FederatedRun(world[p].clone(), task, tuple(names), cut, log, tuple(ledgers)))
         return found
@@ -149,7 +159,7 @@ def train(
         change = local.flat() - start.flat()
         if kind is HospitalDP:
             length = torch.linalg.vector_norm(change, dim=1).clamp_min(1e-30)
-            change *= (torch.from_numpy(clip[run]).to(change) / length).clamp_max(1).unsqueeze(1)
+            change *= (torch.from_numpy(clip[run] - slack).to(change) / length).clamp_max(1).unsqueeze(1)
         if aggregator is None:
             mean, up = _in_the_open(change, weight[run, hospital], run, part)
         else:
@@ -181,6 +191,16 @@ def _schedule(rng: np.random.Generator, rounds: int, n: int, share: float, *, co
         return [np.flatnonzero(rng.random(n) < share) for _ in range(rounds)]
     number = max(1, int(np.rint(share * n)))
     return [np.sort(rng.choice(n, number, replace=False)) for _ in range(rounds)]
+
+
+def _step_of_the_grid(aggregator, schedule: list, weight: np.ndarray) -> float:
+    """The coarsest to which an aggregator rounds, once it agrees to every round that is to come; 0 if it does not."""
+    if not hasattr(aggregator, "check"):
+        return 0.0
+    rounds = {
+        (len(m), int(weight[run, m].sum())) for run, one in enumerate(schedule) for m in one if len(m)
+    }
+    return max((aggregator.check(*one) for one in sorted(rounds)), default=0.0)
 
 
 def _in_the_open(change: Tensor, weight: np.ndarray, run: np.ndarray, part: list) -> tuple[Tensor, list[list]]:
@@ -226,7 +246,9 @@ def own_stream(setting: dict, sizes: Sequence[int]) -> tuple[int, ...]:
     """
     if setting["privacy"] is None:
         return ()
+    way = setting["aggregator"]
     about = sorted((k, repr(v)) for k, v in setting.items() if k not in ("aggregator", "record", "seed"))
+    about.append(("aggregator", repr(way) if is_dataclass(way) else type(way).__qualname__))  # an address is no name
     return (zlib.crc32(repr((about, list(sizes))).encode()),)
 
 

@@ -7,11 +7,12 @@ and `SecureSum`, which plugs into ``federated.train(aggregator=...)``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from fedlab_utils.arguments import number, one_of, whole
+from fedlab_utils.arguments import one_of, uploads, whole
 from fedlab_utils.masking import agree, expand
 from fedlab_utils.messages import (
     ENTRY,
@@ -187,10 +188,18 @@ class SecureSum:
     max_rows: int | None = None
     malicious: bool = True
     colluding: int = 0
+    sees: ClassVar[str] = "sum of updates of each round"  # what the server learns
 
     def __post_init__(self) -> None:
-        Grid(self.limit, self.bits, self.max_rows or 1)
-        number("colluding", self.colluding)
+        Grid(self.limit, self.bits, 1 if self.max_rows is None else self.max_rows)
+        whole("colluding", self.colluding, 0)
+
+    def check(self, n: int, rows: int) -> float:
+        """Refuse, before anything is trained, what cannot work for n hospitals with so many rows; step of the grid."""
+        if n < 2:
+            raise ValueError("participation must leave two hospitals or more in a round: a sum of one is its update.")
+        self._setup(n, 1)
+        return self._grid(rows).step
 
     def aggregate(
         self, updates: np.ndarray, weights: np.ndarray, *, alive: np.ndarray, rng: np.random.Generator
@@ -220,7 +229,7 @@ class SecureSum:
         ProtocolError
             If fewer than the threshold are alive.
         """
-        words, grid, setup = self._prepared(updates, weights, rng)
+        words, grid, setup, alive = self._prepared(updates, weights, alive, rng)
         outcome = run(words, setup, drop={u: "mask" for u in range(setup.n) if not alive[u]})
         sent = [(*_ends(p.sender, p.receiver), p.what, len(p), _values(p, setup)) for p in outcome.parcels]
         return decode(outcome.total, grid)[0], sent
@@ -229,7 +238,7 @@ class SecureSum:
         self, updates: np.ndarray, weights: np.ndarray, *, alive: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, list[tuple]]:
         """What `aggregate` returns, bit for bit, without keys and masks; the messages have sizes but no values."""
-        words, grid, setup = self._prepared(updates, weights, rng)
+        words, grid, setup, alive = self._prepared(updates, weights, alive, rng)
         left = np.flatnonzero(alive).tolist()
         enough(left, setup, "sent masked words")
         total = words[left].sum(axis=0, dtype=words.dtype)
@@ -241,15 +250,25 @@ class SecureSum:
                 sent.append((*_ends(*ends), what, n_bytes, None))
         return decode(total, grid)[0], sent
 
-    def _prepared(self, updates, weights, rng) -> tuple[np.ndarray, Grid, Setup]:
-        """Every hospital's words, the grid they are on, and what everybody knows."""
-        n, d = np.shape(updates)
+    def _prepared(self, updates, weights, alive, rng) -> tuple[np.ndarray, Grid, Setup, np.ndarray]:
+        """Every hospital's words, the grid they are on, what everybody knows, and who is there."""
+        updates, weights, alive = uploads(updates, weights, alive)
+        setup, grid = self._setup(len(updates), updates.shape[1] + 1), self._grid(weights.sum())
+        return np.stack([encode(*one, grid, rng) for one in zip(updates, weights, strict=True)]), grid, setup, alive
+
+    def _setup(self, n: int, words: int) -> Setup:
         threshold = default_threshold(n) if self.threshold is None else self.threshold
-        setup = Setup(n, threshold, d + 1, self.bits, malicious=self.malicious, colluding=self.colluding)
-        grid = Grid(self.limit, self.bits, self.max_rows or 2 ** int(np.sum(weights) - 1).bit_length())
-        if np.sum(weights) > grid.max_rows:
-            raise ValueError(f"max_rows must be at least all rows together, {np.sum(weights)}; got {grid.max_rows}.")
-        return np.stack([encode(*one, grid, rng) for one in zip(updates, weights, strict=True)]), grid, setup
+        return Setup(n, threshold, words, self.bits, malicious=self.malicious, colluding=self.colluding)
+
+    def _grid(self, rows: float) -> Grid:
+        most = self.max_rows
+        if most is None:
+            most = 2 ** int(rows - 1).bit_length()
+            if rows < 2**self.bits:
+                most = min(most, 2**self.bits - 1)
+        if rows > most:
+            raise ValueError(f"max_rows must be at least all rows together, {rows:g}; got {most}.")
+        return Grid(self.limit, self.bits, most)
 
 
 def traffic(n: int, words: int, bits: int, *, malicious: bool = True, neighbours: int | None = None) -> dict[str, int]:

@@ -7,8 +7,7 @@ import pandas as pd
 SIGHTS = ("single updates", "model of every round", "finished model", "noise only")  # most telling first
 
 _UPDATE = ("update",)  # in the open
-_MODEL = ("global model",)
-_LOCKED_SUM = ("encrypted sum",)  # open to whoever has the key: the hospitals
+_ADDED = (*_UPDATE, "masked update")  # whoever holds all messages of these kinds can compute their sum
 
 
 def who_sees_what(transcripts: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -44,13 +43,12 @@ def who_sees_what(transcripts: dict[str, pd.DataFrame]) -> pd.DataFrame:
         rounds = log["round"].nunique()
         for viewer, mine in held.items():
             others = mine[mine["sender"] != one] if viewer == "hospital" else mine
-            telling = _MODEL + _LOCKED_SUM if viewer == "hospital" else _MODEL
-            models = others.loc[others["what"].isin(telling), "round"].nunique()
+            ends_with_the_model = viewer != "eavesdropper" and viewer != "server" or mine["what"].isin(_ADDED).any()
             if others["what"].isin(_UPDATE).any():
                 level = 0
-            elif models > 1:
-                level = 1
-            else:  # the untrained one that all start from, or the finished one
-                level = 2 if viewer == "model user" else 3
+            elif not ends_with_the_model:  # the untrained model that all start from is no secret
+                level = 3
+            else:
+                level = 1 if rounds > 1 and viewer != "model user" else 2
             found.append((viewer, setting, SIGHTS[level], level, len(mine) / rounds, mine["bytes"].sum() / rounds))
     return pd.DataFrame(found, columns=["viewer", "setting", "sees", "level", "messages", "bytes"])

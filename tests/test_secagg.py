@@ -10,12 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sympy
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from fedlab_utils import data, federated, masking, messages, secagg, shamir
+from fedlab_utils.privacy import HospitalDP, RecordDP
 from fedlab_utils.quantise import Grid, decode, encode
 from fedlab_utils.secagg import SERVER, Client, Message, ProtocolError, SecureSum, Server, Setup, register
 
@@ -212,7 +213,7 @@ def test_levels_fill_the_word():
 @pytest.mark.parametrize(
     ("values", "weight", "sentence"),
     [
-        ([0.0, 4.1], 1, "within limit = 4 of 0; the largest size is 4.1"),
+        ([0.0, 4.1], 1, "within limit = 4 of 0, and one is not"),
         ([-4.1], 1, "limit"),
         ([np.nan], 1, "finite"),
         ([np.inf], 1, "finite"),
@@ -302,7 +303,7 @@ def rounds(draw):
     n = draw(st.integers(2, 7))
     malicious = draw(st.booleans())
     colluding = draw(st.integers(0, n // 3))
-    least = (n + colluding) // 2 + 1 if malicious else max(2, colluding + 1)
+    least = max(colluding + 2, (n + colluding) // 2 + 1 if malicious else 0)
     if least > n:
         colluding, least = 0, n // 2 + 1
     threshold = draw(st.integers(least, n))
@@ -359,9 +360,9 @@ def test_run_refuses():
         (dict(n=5, threshold=6), "threshold must be 3 to 5"),
         (dict(n=6, threshold=3), "threshold must be 4 to 6 against a server that lies and 0 colluding of 6"),
         (dict(n=6, threshold=4, colluding=2), "threshold must be 5 to 6 against .* 2 colluding of 6"),
-        (dict(n=6, threshold=3, colluding=3, malicious=False), "threshold must be 4 to 6 against .* only looks"),
+        (dict(n=6, threshold=3, colluding=3, malicious=False), "threshold must be 5 to 6 against .* only looks"),
         (dict(n=5, threshold=1, malicious=False), "threshold must be 2 to 5"),
-        (dict(n=4, threshold=4, colluding=4), "would have to be 5, above 4"),
+        (dict(n=4, threshold=4, colluding=4), "would have to be 6, above 4"),
         (dict(n=4, threshold=4, bits=12), "bits"),
         (dict(n=4, threshold=4, words=0), "words"),
         (dict(n=4, threshold=4, round=2**32), "round"),
@@ -379,6 +380,65 @@ def test_thresholds_at_their_limits():
         assert Setup(n, n // 2 + 1, 1, 8) and Setup(n, 2, 1, 8, malicious=False)
         with pytest.raises(ValueError, match="threshold"):
             Setup(n, n // 2, 1, 8)
+
+
+def test_whole_floats_count_as_whole():
+    assert Setup(5.0, 4.0, 2.0, 32.0).context == Setup(5, 4, 2, 32).context
+    assert Grid(4, 32.0, 10.0).dtype == np.uint32
+
+
+# --- cheats inside -------------------------------------------------------------------------------------------
+
+P25519 = 2**255 - 19
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        lambda key: key[:31] + bytes([key[31] ^ 128]),  # other bytes for the same point
+        lambda key: pow(int.from_bytes(key, "little"), -1, P25519).to_bytes(32, "little"),  # plus the point of order 2
+    ],
+    ids=["bit", "inverse"],
+)
+def test_a_twin_of_a_public_key_does_not_share_its_masks(twin):
+    """RFC 7748, section 7: other public keys give the same secret. A cheat who advertises client 0's twin as its own
+    mask key would have client 1 add a mask with 0 and take the same one off with 2."""
+    setup = Setup(3, 3, 50, 32, colluding=1)
+    game = Round(setup)
+
+    def cheat(hop, receiver, sent):
+        if hop != "advertise to server":
+            return sent
+        mine = sent[2].body[:32] + twin(sent[0].body[32:64])
+        sent[2] = game.clients[2]._advertised = game.clients[2]._signed("advertise", mine)
+        return sent
+
+    game.wire = cheat
+    masked = game.until_masked()
+    own = np.frombuffer(masked[1].body, "<u4", setup.words) - secagg.expand(game.clients[1]._seed, setup.words, 32)
+    theirs = X25519PublicKey.from_public_bytes(game.clients[2]._advertised.body[32:64])
+    third = X25519PrivateKey.generate()
+    assert third.exchange(game.clients[0]._mask_key.public_key()) == third.exchange(theirs)  # it is a twin
+    assert not (own == words_for(setup)[1]).any()
+
+
+def test_a_list_signed_in_another_session_of_the_same_round_is_worth_nothing():
+    members = register(5)
+    first, second = Round(members=members), Round(members=members)
+    lists = [game.server.survivors(game.until_masked()) for game in (first, second)]
+    old = [c.check(lists[0][c.number]) for c in first.clients]
+    victim = second.clients[0]
+    victim.check(lists[1][0])
+    with pytest.raises(ProtocolError, match="did not sign this check message"):
+        victim.unmask(old)
+
+
+def test_a_client_that_has_finished_holds_no_secret():
+    game = Round()
+    game.play()
+    for client in game.clients:
+        kept = (client._shares, client._channel, client._seed, client._letter_key, client._mask_key)
+        assert not any(kept)
 
 
 # --- tampering: on every way, in every field ----------------------------------------------------------------
@@ -497,6 +557,15 @@ def test_other_setups_do_not_mix(earlier):
     ]
     with pytest.raises(ProtocolError, match="did not sign"):
         clients[1].share([c.advertise() for c in clients])
+
+
+@pytest.mark.parametrize("change", [dict(round=9), dict(stage="check"), dict(sender=1), dict(receiver=4)])
+def test_the_header_is_signed(earlier, change):
+    (keys, registry), _ = earlier
+    message = Client(0, SETUP, signing_key=keys[0], registry=registry).advertise()
+    messages.verify(message, SETUP, registry)
+    with pytest.raises(ProtocolError, match="did not sign"):
+        messages.verify(replace(message, **change), SETUP, registry)
 
 
 def test_keys_signed_by_somebody_else_are_refused(earlier):
@@ -751,6 +820,18 @@ def leaks(secrets, seen):
     }
 
 
+def test_every_secret_is_made_anew():
+    """In two rounds of the same clients with the same words; what two clients agree on they have twice."""
+    both = [Round(), Round()]
+    for game in both:
+        game.until_masked()
+    found = [secrets_of(game) for game in both]
+    single = [v for one in found for k, v in one.items() if not k.startswith(("words", "channel", "agreed"))]
+    assert len(set(single)) == len(single) == 2 * 5 * (3 + 10)
+    paired = [v for one in found for k, v in one.items() if k.startswith(("channel", "agreed"))]
+    assert len(set(paired)) == len(paired) / 2 == 2 * 20
+
+
 @pytest.mark.parametrize("malicious", [True, False])
 def test_no_secret_is_in_what_the_server_gets(malicious):
     game = Round(replace(SETUP, malicious=malicious))
@@ -842,6 +923,8 @@ def test_fewer_neighbours_less_traffic():
         ({}, dict(rows=[1.5, 1, 1, 1, 1]), ValueError, "weight"),
         ({"max_rows": 100}, dict(rows=[30] * 5), ValueError, "max_rows must be at least all rows together, 150"),
         ({"bits": 8}, dict(rows=[100] * 5), ValueError, "max_rows must be below"),
+        ({}, dict(alive=[True] * 4), ValueError, r"alive \[n\]; got .* \(4,\)"),
+        ({}, dict(alive=[False] * 5), ValueError, "not all 0 for those alive"),
         ({"threshold": 2}, {}, ValueError, "threshold"),
         ({"colluding": 4}, {}, ValueError, "threshold"),
     ],
@@ -859,6 +942,64 @@ def test_secure_sum_refuses(method, options, change, error, sentence):
 def test_secure_sum_refuses_at_once(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         SecureSum(**options)
+
+
+def test_what_the_dead_hold_is_not_looked_at():
+    updates, alive = np.zeros((5, 3)), np.array([True] * 4 + [False])
+    updates[4] = np.nan
+    mean, _ = SecureSum().aggregate(updates, np.full(5, 4), alive=alive, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(mean, 0, atol=1e-6)
+
+
+def test_what_cannot_work_is_refused_before_anything_is_trained():
+    federation, seen = data.load("breast_cancer"), []
+    for options, change, sentence in (
+        (dict(), dict(participation=0.2), "two hospitals or more"),
+        (dict(threshold=5), dict(participation=0.6), "threshold must be 2 to 3"),
+        (dict(bits=8), {}, "max_rows"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            work = dict(rounds=2, hidden=(4,), on_round=seen.append) | change
+            federated.train(federation, aggregator=SecureSum(**options), **work)
+    with pytest.raises(ValueError, match="aggregator must be an object"):
+        federated.train(federation, rounds=1, aggregator=SecureSum)
+    assert not seen
+
+
+def test_the_ledger_says_what_the_server_learns():
+    federation = data.load("breast_cancer")
+    for promise in (None, RecordDP(noise_multiplier=1), HospitalDP(noise_multiplier=1)):
+        run = federated.train(federation, rounds=1, hidden=(4,), privacy=promise, aggregator=SecureSum())
+        table = run.ledger.table()
+        server = table[(table["viewer"] == "server") & table["what"].str.contains("round")]
+        assert set(server["what"]) == {"sum of updates of each round"}
+
+
+def test_rounding_does_not_stretch_an_update_beyond_the_clip_norm():
+    """Rounding to a grid makes updates longer; the promise is about what is summed."""
+    longest = []
+
+    class Measuring(SecureSum):
+        def aggregate(self, updates, weights, *, alive, rng):
+            words, grid, *_ = self._prepared(updates, weights, alive, rng)
+            longest.extend(np.linalg.norm(words[:, :-1] * grid.step - grid.limit, axis=1))
+            return super().aggregate(updates, weights, alive=alive, rng=rng)
+
+    federation = data.load("breast_cancer", seed=1)
+    promise = HospitalDP(noise_multiplier=1, max_update_norm=0.05)
+    work = dict(rounds=1, hidden=(16,), lr=1.0, privacy=promise)
+    federated.train(federation, aggregator=Measuring(bits=16, limit=0.05), **work)
+    assert 0.044 < max(longest) <= 0.05
+    with pytest.raises(ValueError, match="too coarse for max_update_norm"):
+        federated.train(federation, aggregator=SecureSum(bits=8, limit=0.05), **work)
+
+
+def test_settings_that_differ_in_the_aggregator_alone_have_noise_of_their_own():
+    """Their models would otherwise differ by what the noise should hide."""
+    federation, promise = data.load("breast_cancer"), HospitalDP(noise_multiplier=1)
+    work = dict(rounds=1, hidden=(4,), privacy=promise)
+    plain, secure = federated.train(federation, **work), federated.train(federation, aggregator=SecureSum(), **work)
+    assert (plain.params.flat() - secure.params.flat()).abs().max() > 0.01
 
 
 def test_a_federation_trains_through_it():

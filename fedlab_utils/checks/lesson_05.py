@@ -136,7 +136,7 @@ def safe_threshold(yours):
         "One too small or not whole: 2 t must be *larger* than n + colluding.": [(n + c) / 2 for n, c in cases],
     }
     return compare(got, right, what="the threshold, case by case", mistakes=mistakes) or well_done(
-        "2 t > n + colluding: two groups of t cannot both be filled, so one of the two stories fails."
+        "2 t > n + colluding: two groups of t cannot both be filled, so of no hospital are both masks opened."
     )
 
 

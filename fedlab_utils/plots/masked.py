@@ -166,8 +166,8 @@ def shares_on_a_line(secret: int, slope: int, points: Sequence[int], guesses: Se
 _ROUNDS = (
     ("0", "advertise keys", "two public keys, signed", "everybody's public keys", "who takes part"),
     ("1", "share keys", "shares of both secrets, sealed", "the shares meant for you", "nothing it can open"),
-    ("2", "masked input", "update + own mask ± pair masks", "who is still here", "uniform numbers"),
-    ("3", "consistency", "signature under that list", "all signatures", "that all saw one list"),
+    ("2", "masked input", "update + own mask ± pair masks", "who is still here", "uniform numbers, who is left"),
+    ("3", "consistency", "signature under that list", "all signatures", "who signed"),
     ("4", "unmask", "survivor: share of own mask\ndropped: share of mask key", "", "the sum"),
 )
 
