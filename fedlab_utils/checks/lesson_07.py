@@ -32,7 +32,8 @@ def add_boxes(yours):
         )
     mistakes = {
         "The sum left the clock: it is larger than q. Take both parts modulo `q`.": A.sum(0),
-        "Halving does not exist on this clock: half of an odd number is no hour. Add, and divide after unlocking.": (
+        "Half of an odd number is an hour far away on this clock, and the error with it. Add, and divide after "
+        "unlocking.": (
             A.sum(0) // 2
         ),
         "That multiplies the boxes. A product of boxes is no box of the product here.": A[0] * A[1] % q,
@@ -93,8 +94,8 @@ def faulty_boxes(yours):
         return hint(f"{sorted(unknown)} is none of the four teams; write their letters, such as `{{'A', 'B'}}`.")
     if "C" in yours:
         return hint(
-            "C's mean is right, its server has no key, and the same update locked twice gives different boxes. A small "
-            "error of 1e-8 is what CKKS always has. What is it that you measured?"
+            "At least one of your letters names a team without a fault. For each letter: which number did you measure? "
+            "(An error of about 1e-8 is what CKKS always has.)"
         )
     if not yours:
         return hint(

@@ -31,10 +31,10 @@ print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {P
 # %% [markdown]
 # ## A server that adds what it cannot read
 #
-# Five hospitals want to know how many of their patients fell ill, year of age by year of age. The sum is
-# harmless and useful. A single hospital's list is neither: where a count is 1, it is a person whom the
-# neighbours may know. So each hospital locks its 45 counts in a box before it sends them. The server has no
-# key. It adds the boxes.
+# Five hospitals want to know how many of their patients fell ill, year of age by year of age. The sum is what
+# they want to share. A single hospital's list is not: where a count is 1, it is a person whom the neighbours
+# may know. So each hospital locks its 45 counts in a box before it sends them, with a key that the hospitals
+# share. The server has no key. It adds the boxes.
 
 # %%
 import numpy as np
@@ -57,19 +57,19 @@ held = np.array([np.frombuffer(box[0], np.uint8)[1000:1045] for box in boxes])
 plots.show(
     plots.locked_sum(counts, held, unlocked, names, ages, "age (years)"),
     alt="Left: five rows of counts by age, most of them in old age. Middle: the same five rows as the server holds "
-    "them: noise without a pattern. Right: the unlocked sums lie on the bars of the true sums.",
+    "them: noise, with every eighth column nearly white in all rows. Right: the unlocked sums lie on the bars of the true sums.",
 )
 
 # %% [markdown]
-# On the left is what must not leave. In the middle are 45 bytes of each box, of many more; that is all the
-# server ever holds. (Every eighth column is a little lighter, since a box writes numbers of 60 bits in eight
+# On the left is what must not leave. In the middle are 45 of each box's many bytes, and bytes like these are
+# all that the server gets. (Every eighth column is nearly white, since a box writes numbers of 60 bits in eight
 # bytes; it is so whatever is inside.) On the right is what the hospitals unlock afterwards. In numbers:
 
 # %%
 exact = (np.rint(unlocked) == counts.sum(0)).all()
 print(f"years in which Riverside has exactly one such patient: {(counts[1] == 1).sum()}")
-print(f"first bytes of Riverside's box: {held[1][:10].tolist()}")
-print(f"patients who fell ill at 60: {counts[:, 30].tolist()} at home, {unlocked[30]:.7f} unlocked")
+print(f"some bytes of Riverside's box: {held[1][:10].tolist()}")
+print(f"patients who fell ill at 60: {counts[:, 30].tolist()} at home, {unlocked[30]:.11f} unlocked")
 print(f"all {len(ages)} sums right after rounding: {exact}; a box has {len(boxes[0][0]):,} bytes")
 
 # %% [markdown]
@@ -92,10 +92,10 @@ print(f"all {len(ages)} sums right after rounding: {exact}; a box has {len(boxes
 # (hold on to that thought). So we add a small error $e$ as well, and lift the message by a **scale** $\Delta$,
 # high enough above the error to be read off in spite of it:
 #
-# $$b = \langle a, s \rangle + \Delta m + e \pmod q \qquad\text{(Regev 2005, doi:10.1145/1060590.1060603)}$$
+# $$b = \langle a, s \rangle + \Delta m + e \pmod q \qquad\text{(after Regev 2005, doi:10.1145/1060590.1060603)}$$
 #
-# To find $s$ from many pairs $(a, b)$ is called *learning with errors* (LWE), and for long enough keys nobody
-# knows how to do it.
+# To find $s$ from many pairs $(a, b)$ is called *learning with errors* (LWE), and nobody knows how to do it if
+# the key is long enough for the $q$ and the errors at hand.
 
 # %%
 Q, LENGTH, SCALE = 1_000_003, 64, 100  # modulus (a prime), length of the key, Δ
@@ -156,8 +156,9 @@ checks.add_boxes(add_boxes_solution)
 
 # %% [markdown]
 # Five hospitals, then. Each takes its *update* of one round of federated averaging, 417 numbers, multiplies it
-# by its share of the patients (the weights belong inside the box: the server cannot weigh what it cannot see,
-# and sizes are public here), writes it in whole thousandths, and locks it.
+# by its share of the patients (at home, where it is free: the server could add a box to itself once for each
+# patient, which would multiply the error as well; sizes are public here), writes it in whole thousandths, and
+# locks it.
 
 # %%
 work = dict(local_steps=20, batch_size=64, lr=0.2, hidden=(32,))
@@ -178,8 +179,9 @@ plots.show(
 )
 
 # %% [markdown]
-# Left, what the server holds: every number of the clock is as likely as any other, whatever the update was.
-# Right, what the hospitals unlock: the mean update, parameter by parameter. How exact is it?
+# Left, the numbers $b$ that the server holds: each hour of the clock as likely as any other, whatever the
+# update was. (With its public list $a$ a box only *looks* random, as long as LWE is hard. An even histogram
+# proves nothing.) Right, what the hospitals unlock: the mean update, parameter by parameter. How exact is it?
 
 # %%
 print(f"largest difference from the plain mean: {np.abs(mean - shares @ updates).max():.4f}")
@@ -249,7 +251,8 @@ checks.most_boxes(most_boxes_solution)
 #
 # The toy has two faults. For each number it sends 65 others, and 64 is far too short for a key. The scheme that
 # hospitals would use, **CKKS** (Cheon, Kim, Kim and Song 2017, eprint 2016/421), is the same equation with
-# better bookkeeping:
+# polynomials in place of lists. Its security rests on *Ring*-LWE, a structured kind of LWE and an assumption of
+# its own.
 #
 # | | toy | CKKS as in the first cell |
 # | --- | --- | --- |
@@ -265,7 +268,8 @@ checks.most_boxes(most_boxes_solution)
 # the error is small enough to be forgotten. That is why the count above was not quite whole.
 #
 # [TenSEAL](https://github.com/OpenMined/TenSEAL) brings CKKS to Python, on top of Microsoft's library SEAL. Six
-# lines do everything that we need:
+# lines do everything that we need. (`ts.context` makes a *public* key as well, which locks and cannot unlock,
+# at the price of more noise. Our hospitals all have the secret key and lock with that.)
 
 # %%
 import tenseal as ts
@@ -288,9 +292,9 @@ lonely = len(ts.ckks_vector(context, [3.0]).serialize())
 print(f"a box with a single value: {lonely:,} bytes")
 
 # %% [markdown]
-# A box is eight times larger than its contents *if it is full*, and always equally large. That explains the
-# many bytes for 45 counts, and it is the first rule of working with CKKS: **fill the boxes**. (A little more
-# than estimated, because SEAL writes numbers of 60 bits in words of 64.)
+# A box is eight times larger than its contents *if it is full*, and always equally large, give or take a byte.
+# That explains the many bytes for 45 counts, and it is the first rule of working with CKKS: **fill the boxes**.
+# (A little more than estimated, because SEAL writes numbers of 60 bits in words of 64.)
 #
 # ## A model that the server never sees
 #
@@ -305,17 +309,20 @@ difference = (locked.params.flat() - plain.params.flat()).abs().max()
 print(f"encrypted against plain, largest difference of any parameter after 3 rounds: {difference:.0e}")
 
 # %% [markdown]
-# Below the 1e-4 that we ask for: the model is the plain model. What difference there is was our own choice:
-# hospitals round to a grid, before they lock and after they unlock, for a reason that comes under *break it*.
-# After each round the aggregator reports what it counted and measured:
+# We ask that no parameter differs by more than 1e-4, far below anything that an AUC can show. So the model is
+# the plain model. What difference there is was our own choice: hospitals round to a grid, before they lock and
+# after they unlock, for a reason that comes under *break it*. After each round the aggregator reports what it
+# counted and measured:
 
 # %%
 print(", ".join(f"{name}: {value:.3g}" for name, value in aggregator.report.items()))
 
 # %% [markdown]
 # Look for `noise`: that of the encryption is far below a step of the grid, $2^{-20} \approx 10^{-6}$, so that
-# rounding removes all of it and what comes out is *exactly* the sum of what went in. And `bits left` says how
-# much larger than 1 numbers may become before the clock goes round. Who sent what to whom?
+# rounding removes all of it and what comes out is *exactly* the sum of what went in. (It could never show more
+# than half a step; that it is hundreds of times smaller is the reassurance. The package also refuses parameters
+# for which it would not be.) And `bits left` says how much larger than 1 numbers may become before the clock
+# goes round. Who sent what to whom?
 
 # %%
 log = locked.transcript
@@ -330,16 +337,17 @@ display(table.loc[[1, 2]])
 # %%
 box = log.query("round == 2 and sender == 'Harbour'")["values"].iloc[0]  # bytes, as they arrived
 print(f"Harbour's box: {len(box):,} bytes, {box[1000:1010].tolist()}...")
-server = ts.context_from(encrypted.server_context(keys))
+server = ts.context_from(aggregator.server)
 print("the server's context has a secret key:", server.is_private())
 try:
-    ts.ckks_vector_from(server, boxes[1][0]).decrypt()
+    ts.ckks_vector_from(server, box.tobytes()).decrypt()
 except ValueError as reason:
     print(f"and if it tries to open a box: {reason}")
 
 # %% [markdown]
-# There is nothing to be read, and nothing to be read it with. The first line of any review of an "encrypted"
-# design is that middle line of output: *does the server's context hold a secret key?*
+# There is nothing to read, and nothing to read it with. (The last line is a courtesy of the library. What
+# protects is that the key is not there.) The first line of any review of an "encrypted" design is that middle
+# line of output: *does the server's context hold a secret key?*
 #
 # And all the others? Here are three trainings: in the open, with the masks of lesson 05, and with boxes. For
 # each viewer the picture names the most telling thing in the messages that it holds, read off the transcript.
@@ -366,12 +374,13 @@ plots.show(
 #
 # Five hospitals lock a model, the server adds, one hospital unlocks. Things to try:
 #
-# 1. Move the scale down. Each bit less doubles the error. Where does it pass the dotted line?
-# 2. Take the ring of 4,096 and keep the modulus: refused. Which moduli does it allow? What does the largest
-#    ring cost?
+# 1. Move the scale down. Each bit less doubles the error. Where does it pass the dotted line of 1e-4?
+# 2. Take the ring of 4,096 and keep the modulus: refused. Which moduli does it allow? (Move the scale down for
+#    short ones.) What does the largest ring cost?
 # 3. A model of 100 values, then one of 100,000: what happens to the bytes a value?
-# 4. A longer modulus, (60, 40, 60), and the same scale: what is gained here, and what is paid? (Further primes
-#    are for multiplications, and sums have none.)
+# 4. A longer modulus, (60, 40, 60), and the same scale: what is gained here, and what is paid? (A modulus is a
+#    product of primes with the bits in brackets, the last of them reserved; further primes are for
+#    multiplications, and sums have none.)
 
 # %%
 import time
@@ -434,31 +443,36 @@ widgets.lab(
 
 # %% [markdown]
 # Three things to take along. The error halves with every bit of scale, and what is not scale is room for large
-# values. A box is paid for whether it is full or not. And the ring decides how large a modulus is *allowed*: a
-# longer modulus makes the hidden equations easier to solve, so it needs a larger ring. The dashed line comes
-# from a table on which the field agreed (the Homomorphic Encryption Standard, eprint 2019/939; here in the
-# stricter version of 2024, Bossuat et al., eprint 2024/463). The package refuses what lies above it.
+# values: a longer modulus buys room above, no digits, and makes boxes longer. A box is paid for whether it is
+# full or not. And the ring decides how large a modulus is *allowed*: a longer modulus makes the hidden
+# equations easier to solve, so it needs a larger ring. The dashed line comes from a table of recommendations,
+# for the best known attack to take about $2^{128}$ steps of an ordinary computer ("128 bits of security": the
+# Homomorphic Encryption Standard, eprint 2019/939; here in the stricter version of 2024, Bossuat et al., eprint
+# 2024/463). The package refuses what lies above it.
 #
 # ## Break it: the server holds the key
 #
-# Search for demonstrations of federated learning with homomorphic encryption and read their server. Many of
-# them do this: the server makes the keys, hands out the lock, adds the boxes, *unlocks the sum*, and sends the
-# new model out. (One such example is in the app store of a well-known framework, and says so in one line: the
-# server "decrypts only the aggregate".) *Only* is a promise here, not mathematics. Whoever can unlock the sum
-# can unlock everything else.
+# Look at the server of a demonstration of federated learning with homomorphic encryption. In some of them the
+# server makes the keys, hands out the lock, adds the boxes, *unlocks the sum*, and sends the new model out: it
+# "decrypts only the aggregate". *Only* is a promise here, not mathematics. Whoever can unlock the sum can
+# unlock everything else.
 #
 # Take lesson 03's patient: Harbour takes one step on one patient, and locks what changed with the server's
-# lock.
+# public key. (For one patient and one step, the change of a neuron's weights over the change of its bias *is*
+# the patient.)
 
 # %%
-demo_keys = encrypted.hospital_context(encrypted.Parameters())  # made and kept by the server
+demo_keys = ts.context(ts.SCHEME_TYPE.CKKS, 8192, coeff_mod_bit_sizes=[60, 60])  # made and kept by the server
+demo_keys.global_scale = 2**40
+public_key = ts.context_from(demo_keys.serialize(save_secret_key=False))  # handed out
 harbour = federation.hospitals[-1]
 start = fleet.init(1, (federation.n_features, 64, 1), seed=0)
 after = fleet.fit(start, harbour.X_train, harbour.y_train, [[7]], steps=1, batch_size=1, lr=0.2)
 change = (after.flat() - start.flat())[0].numpy()
-box = encrypted.encrypt(demo_keys, change)  # at Harbour: "end-to-end encrypted"
+box = ts.ckks_vector(public_key, change.tolist()).serialize()  # at Harbour: "end-to-end encrypted"
 
-opened = start.like(torch.from_numpy(encrypted.decrypt(demo_keys, box, len(change))).float()[None])  # at the server
+found = np.array(ts.ckks_vector_from(demo_keys, box).decrypt())  # at the server
+opened = start.like(torch.from_numpy(found).float()[None])
 dW, db = opened.weights[0][0], opened.biases[0][0]
 read = dW[db.abs().argmax()] / db[db.abs().argmax()]
 for column in ("age", "systolic_bp", "bmi"):
@@ -476,8 +490,8 @@ for column in ("age", "systolic_bp", "bmi"):
 # %% [markdown] tags=["deep"]
 # ## ◆ Break it: too small a scale
 #
-# The other way to lose is quieter. Somebody wants small boxes and takes the small ring, and a small scale to
-# leave room. The package refuses, since rounding could not remove such noise:
+# The other way to lose is quieter. Somebody wants smaller boxes for a small model, takes the small ring, and a
+# small scale to leave room. The package refuses, since rounding could not remove such noise:
 
 # %% tags=["deep"]
 try:
@@ -523,17 +537,19 @@ for bits in (30, 20, 16, 12, 10):
 
 # %% [markdown] tags=["deep"]
 # Read the list downwards. Each bit less doubles the error. For a while the AUC does not notice: even noise of
-# half the size of an update averages out over parameters and rounds. Then, between two neighbouring lines,
-# training is gone. **An AUC is a late alarm; the error of an update is an early one**, and it can be measured
-# before any patient is involved. (And before anybody calls the noise of the middle line differential privacy:
-# nothing was clipped, and it is calibrated to nothing; see lesson 04.)
+# more than half the size of an update averages out over parameters and rounds. (The last lines differ from run
+# to run.) Then, between two neighbouring lines, training is gone. **An AUC is a late alarm; the error of an
+# update is an early one**, and it can be measured before any patient is involved. (And before anybody calls the
+# noise of the middle line differential privacy: nothing was clipped, and it is calibrated to nothing; see
+# lesson 04.)
 
 # %% [markdown]
 # ## Break it: an answer with too many digits
 #
 # So hospitals keep the key, and only *results* leave: the sum, unlocked. Is that safe? Take the toy, and an
-# auditor who asks for the sum exactly as it came out of the lock, the raw decryption $\Delta m + e$, "to be
-# checked". For every parameter, the auditor holds a line of the sum's box and its raw decryption $r$:
+# auditor who works with the server, stores the boxes, and asks for the sum exactly as it came out of the lock,
+# the raw decryption $\Delta m + e$, "to be checked". For every parameter, the auditor holds a line of the sum's
+# box and its raw decryption $r$:
 #
 # $$b - r = \langle a, s \rangle \pmod q$$
 #
@@ -582,10 +598,11 @@ print(f"entries of the key that are right: {(guess == key).sum()} of {LENGTH}")
 print(f"Harbour's numbers opened with it that are right: {(opened == messages[-1]).mean():.0%}")
 
 # %% [markdown]
-# Nothing. Each equation is now off by its error again, and elimination multiplies errors until the result is
-# noise: that is learning with errors, the problem nobody can solve for real sizes. In the toy rounding gives
-# back exactly the message, which says nothing about the errors at all, as long as no sum comes near half a
-# scale.
+# Nothing, by this attack. Each equation is now off by its error again, and elimination multiplies errors until
+# the result is noise: that is learning with errors, the problem nobody can solve for real sizes. (A key of 64
+# numbers falls to better attacks. What carries over is that the exact equations are gone.) In the toy rounding
+# gives back exactly the message, which says nothing about the errors at all, as long as no sum comes near half
+# a scale.
 #
 # ### And the real one?
 #
@@ -600,22 +617,25 @@ for _ in range(2):
 # %% [markdown]
 # The first digits are the message. The last ones differ from box to box: they are the secret error in the open.
 # One box of CKKS is 8,192 equations in the 8,192 coefficients of the key. TenSEAL hands out half of what a
-# decryption knows (the real parts of complex numbers), so *two* boxes with their raw decryptions are enough. Li
-# and Micciancio (Eurocrypt 2021, eprint 2020/1533) recovered whole keys in this way from the libraries of the
-# time, SEAL among them, with little computing. SEAL's README has said since, under *Correct Use*, that
-# decryptions are private to the owner of the key, and that to share something about one is to share something
-# about the key. TenSEAL hands over the digits as they are. (The deep section below takes the key of our own
-# hospitals in this way. It needs less than a second.)
+# decryption knows (the real parts of complex numbers), so *two* full boxes with all their raw numbers are
+# enough; smaller models need more rounds under the same key. Li and Micciancio (Eurocrypt 2021, eprint
+# 2020/1533) recovered whole keys in this way from the libraries of the time, HEAAN, SEAL, HElib and PALISADE,
+# with little computing. SEAL has warned since (*Correct Use*, in its security notes): decryptions are for the
+# owner of the key, and sharing them may leak it. It adds no noise of its own, and TenSEAL hands over the digits
+# as they are. (The deep section below takes the key of our own hospitals in this way. It needs less than a
+# second.)
 #
 # **So who may see a raw decryption? Nobody but those who have the key anyway.** `EncryptedSum` brings the toy's
 # gap back: hospitals round to a grid *before* they lock, so every honest sum lies on a point of the grid, and
 # they unlock at home and round to the same grid before a number goes anywhere. What is handed to an auditor or
-# published as a model says nothing about the error. As long as everybody is honest: this is a *mitigation, not
-# a proof*. A hospital that locks numbers half-way between two points, or a server that sends something else
-# than the sum to be unlocked, makes the rounding fall to one side or the other *depending on the error*; each
-# such answer gives away a little, and who may ask again and again collects it. Proofs exist for large added
-# noise (Li, Micciancio, Schultz and Sorrell, Crypto 2022), and for rounding with careful margins (Bossuat et
-# al., eprint 2024/853). Besides: new keys often, few answers, and no more digits than needed.
+# published as a model says nothing about the error. Cryptographers call the aim *IND-CPA-D*. If everybody
+# follows the rules and the rounding never fails, the answer is exactly the message, and nothing about the error
+# is told. Against somebody who *chooses* what is locked or unlocked it is a *mitigation, not a proof*: a
+# hospital that locks numbers half-way between two points, or a server that sends something else than the sum to
+# be unlocked, makes the rounding fall to one side or the other depending on the error; each such answer gives
+# away a little, and who may ask again and again collects it. Large added noise is proven (Li, Micciancio,
+# Schultz and Sorrell, Crypto 2022, eprint 2022/816); for rounding, Bossuat et al. (eprint 2024/853, a preprint)
+# bound how often it fails. Besides: new keys often, few answers, and no more digits than needed.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Break it: the real key
@@ -626,8 +646,8 @@ for _ in range(2):
 
 # %% tags=["deep"]
 wide = np.random.default_rng(5).normal(0, 0.1, (5, 8192))
-total = encrypted.add(no_key, [encrypted.encrypt(keys, own) for own in wide])  # the server's, two boxes
-handed_out = encrypted.decrypt(keys, total, 8192).reshape(2, -1)  # with all its digits
+wide_total = encrypted.add(no_key, [encrypted.encrypt(keys, own) for own in wide])  # the server's, two boxes
+handed_out = encrypted.decrypt(keys, wide_total, 8192).reshape(2, -1)  # with all its digits
 
 # %% [markdown] tags=["deep"]
 # Plain words first. A box is a pair of polynomials $(c_0, c_1)$, and unlocking computes $m = c_0 + c_1 s$,
@@ -685,12 +705,12 @@ def real_key(boxes, numbers):
 
 
 begin = time.perf_counter()
-found_key = real_key(total, handed_out)
+found_key = real_key(wide_total, handed_out)
 print(f"a key of {len(found_key):,} values in {time.perf_counter() - begin:.1f} s")
 
 # %% [markdown] tags=["deep"]
-# Is it the right one? A key of CKKS has coefficients -1, 0 and 1 only, which no wrong answer would have by
-# luck. To see them we go back from values to coefficients, by a fast Fourier transform that counts modulo $q$
+# Is it the right one? SEAL's keys have coefficients -1, 0 and 1 only, which no wrong answer would have by luck.
+# To see them we go back from values to coefficients, by a fast Fourier transform that counts modulo $q$
 # (folded, and so is the last step of unlocking, from coefficients to the numbers in the slots).
 
 # %% tags=["deep", "hide-input"] jupyter={"source_hidden": true}
@@ -739,20 +759,23 @@ print("Riverside, ages 40 to 49, in the hospital:   ", counts[1, 10:20].tolist()
 # %% tags=["deep"]
 for digits_kept in (40, 36, 34, 20):
     answer = np.rint(handed_out * 2**digits_kept) / 2**digits_kept
-    right = (real_key(total, answer) == found_key).mean()
+    right = (real_key(wide_total, answer) == found_key).mean()
     print(f"sum handed out on a grid of 2^-{digits_kept}: {right:.0%} of the key found")
 
 # %% [markdown] tags=["deep"]
-# Rounding helps only where it is coarser than the error; a grid finer than that still hands out the whole key.
-# `EncryptedSum` rounds to $2^{-20}$, and before locking as well. (That this attack fails does not prove that no
-# other one works; the paragraph above says what is known.)
+# Do not read the jump as the line between safe and unsafe. The error is about $2^{-31}$, so a grid of $2^{-34}$
+# is still finer than it. What stops this attack there is that a part of the coefficients comes out wrong by
+# one, and plain algebra forgives no error. What is left is the hard problem again, with a much smaller error
+# than it was designed for. `EncryptedSum` takes a grid a thousand times *coarser* than the error, and rounds
+# before locking too, so that no error is left in the answer at all.
 
 # %% [markdown]
 # ## Who holds the key?
 #
 # Not the server. Then who? In `EncryptedSum` all hospitals share *one* key. It is the usual arrangement, and
-# easy to run. Now suppose that one of five hospitals, Lakeside say, is curious, and somebody at the server owes
-# it a favour.
+# easy to run. (The key has to reach them by another way than the server: in person, or under certificates.
+# Whoever sets it up has it too.) Now suppose that one of five hospitals, Lakeside say, is curious, and somebody
+# at the server owes it a favour.
 
 # %%
 its_copy = aggregator.context  # the same key as everybody's
@@ -763,13 +786,14 @@ print(f"Harbour's update as read by Lakeside: correlation {np.corrcoef(spied, be
 
 # %% [markdown]
 # One traitor and the server are enough, and then nothing is left: every update of every hospital in every
-# round. No alarm rings, as the traitor sends nothing unusual. (That a hospital *alone* may look is prevented
-# only by the server, which hands out sums and not boxes.) There are three ways out.
+# round. No alarm rings, as the traitor sends nothing unusual. (A hospital alone sees only sums because the
+# server hands out nothing else, and only if it cannot listen on the line.) There are three ways out.
 #
 # - **Threshold keys**: every hospital has a piece, and unlocking takes all pieces, or enough of them.
 # - **Multi-key schemes**: everybody locks with a key of their own, and boxes grow with the number of keys.
 # - **Secure aggregation** (lesson 05): masks that cancel in the sum. There is no key that opens a single
-#   update, and it takes as many traitors as its threshold says.
+#   update. A server that keeps to the protocol needs as many traitors as the threshold says; one that lies
+#   about who is there needs fewer, three of five here.
 #
 # Beside each other, measured in this run: three rounds of the same training in the open, with masks, with
 # boxes.
@@ -787,26 +811,30 @@ for name, way in ways.items():
 columns = ["kB a round and hospital", "ms a round, all together", "difference of the model"]
 table = pd.DataFrame(table, index=columns).T
 some = secagg.default_threshold(len(names))
-table["who can open an update"] = ["server", f"server and {some} hospitals", "server and 1 hospital"]
+table["who can open an update"] = ["server", f"{some} hospitals, or a lying server and {2 * some - len(names)}", "server and 1 hospital"]
 display(table)
 
 # %% [markdown]
 # Read it by rows. Boxes cost the most bytes here, since 417 values fill a tenth of one, and need the fewest
 # conversations: one message up and one down, nobody has to be there at the same time, and whoever drops out is
-# missing from the sum. Masks cost a few more rounds of talk and little else, and trust fewer people.
-# Neither hides what the *sum* says (lessons 04 and 06). And against four hospitals that join forces nothing
-# helps: the sum minus their own updates *is* the fifth's.
+# missing from the sum. Masks cost a few more rounds of talk and little else, and trust fewer people. Boxes
+# hide, and do not protect from change: the server can add to them, leave one out or send an old one, and
+# nothing rings. Nor does anybody count who is in: if only one hospital is left, or the server says so, "the
+# sum" is its update, and every other hospital can open it. Lesson 05's threshold and signatures are there for
+# that. And neither way hides what the *sum* says (lessons 04 and 06). And against four hospitals that join
+# forces nothing helps: the sum minus their own updates *is* the fifth's.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ A key that nobody has
 #
 # A threshold key on the toy: each hospital draws a piece $s_h$ and keeps it. The key would be $s = \sum s_h$,
-# and nobody ever adds it up. To lock, one needs a public lock: a common list $A$, and the sum of what each
-# hospital publishes, $p = \sum_h (A s_h + e_h)$. (The clock gets larger, as these errors do.)
+# and nobody ever adds it up (if all keep to the protocol). To lock, one needs a public lock: a common list $A$,
+# and the sum of what each hospital publishes, $p = \sum_h (A s_h + e_h)$. (The clock gets larger, as these
+# errors do.)
 
 # %% tags=["deep"]
 BIG, STEP = 2**31 - 1, 2**20  # a prime modulus, and a scale
-A = rng.integers(0, BIG, (LENGTH, LENGTH))
+common = rng.integers(0, BIG, (LENGTH, LENGTH))
 pieces = rng.integers(-1, 2, (5, LENGTH))  # row h stays in hospital h
 
 
@@ -814,12 +842,12 @@ def small(*shape):
     return np.rint(rng.normal(0, 3.2, shape)).astype(int)
 
 
-p = sum(A @ piece + small(LENGTH) for piece in pieces) % BIG  # what all publish, added up
+p = sum(common @ piece + small(LENGTH) for piece in pieces) % BIG  # what all publish, added up
 
 
 def lock_public(values):
     R = rng.integers(-1, 2, (len(values), LENGTH))  # fresh, forgotten afterwards
-    return (R @ A + small(len(values), LENGTH)) % BIG, (R @ p + small(len(values)) + STEP * values) % BIG
+    return (R @ common + small(len(values), LENGTH)) % BIG, (R @ p + small(len(values)) + STEP * values) % BIG
 
 
 def unlock_together(box, partial):
@@ -829,7 +857,8 @@ def unlock_together(box, partial):
 
 # %% [markdown] tags=["deep"]
 # To unlock the sum, every hospital hands out $a s_h$ for the *sum's* box, hidden under noise of its own that is
-# far larger than the error (without it: the last section). Five partial answers, and then only four:
+# far larger than the error (without it: *an answer with too many digits*; real systems take a factor of
+# $2^{40}$ or so). Five partial answers, and then only four:
 
 # %% tags=["deep"]
 public = [lock_public(m) for m in messages]
@@ -841,22 +870,26 @@ for n in (5, 4):
 
 # %% [markdown] tags=["deep"]
 # Four hospitals and the server together cannot open a box; the price is that the fifth must answer. (Pieces can
-# be shared out by Shamir's scheme, lesson 05, so that three of five are enough.) What would it cost with real
-# boxes? A partial answer is one of a box's two polynomials, so we can count:
+# be shared out by Shamir's scheme, lesson 05, so that three of five are enough, with care: its fractions
+# multiply the noise.) What would it cost with real boxes? A partial answer is one of a box's two polynomials,
+# so we can count:
 
 # %% tags=["deep"]
 one_box = int(log.query("what == 'encrypted update'")["bytes"].mean())
-print("                      kB a round and hospital   trips a round   the fifth hospital's box opens for")
+print("                      kB a round and hospital   trips a round   a single box opens for")
 print(f"one shared key        {2 * one_box / 1000:8,.0f}                   1             1 traitor and the server")
-print(f"threshold, 5 of 5     {3 * one_box / 1000:8,.0f}                   2             nobody but all five")
-print(f"one key each, 5 keys  {(1 + 3) * one_box / 1000:8,.0f} and more          2             nobody but all five")
+print(f"threshold, 5 of 5     {3 * one_box / 1000:8,.0f}                   2             all five, or a lying server")
+print(f"one key each, 5 keys  {(1 + 3) * one_box / 1000:8,.0f} and more          2             all five, or a lying server")
 
 # %% [markdown] tags=["deep"]
 # Shared key: a box up, a box down. Threshold: half a box up and half down on top, on a second trip in each
 # round, and once, at the start, to make the lock; everybody (or enough) must be there for it (Mouchet et al.
 # 2021, PoPETs 2021(4):291). With a key each, a sum carries one polynomial for every key besides its own, six
-# halves of a box instead of two, before anybody has answered. None of them is free, and all of them buy the
-# same thing: *no single place where the key is*.
+# halves of a box instead of two, before anybody has answered. None of them is free, and the last two buy the
+# same thing: *no single place where the key is*. Two warnings. Whoever collects the partial answers opens the
+# sum: if they travel through the server in the open, it has the model after all. And a hospital must know
+# *which* box it helps to open: a server that passes off Harbour's box as the sum gets five honest answers. So
+# hospitals have to sign what went in, as in lesson 05.
 
 # %% [markdown]
 # ## Four teams, one of them careful
@@ -885,10 +918,10 @@ def team(weigh, secret_too, prepared):
 
 
 teams = {
-    "A": team(lambda u, share: u / 5, False, False),  # every hospital counts alike: rows are forgotten
-    "B": team(lambda u, share: share * u, True, False),  # the server's context has the secret key
-    "C": team(lambda u, share: share * u, False, False),  # as it should be
-    "D": team(lambda u, share: share * u, False, True),  # "faster": one box of zeros, locked once, used for everybody
+    "A": team(lambda u, share: u / 5, False, False),
+    "B": team(lambda u, share: share * u, True, False),
+    "C": team(lambda u, share: share * u, False, False),
+    "D": team(lambda u, share: share * u, False, True),
 }
 
 
@@ -934,10 +967,10 @@ checks.faulty_boxes(faulty_boxes_solution)
 # decides. D locks zeros *once* and adds each message to that box, "since encryption is slow": all its boxes
 # have the same randomness, so equal contents make equal boxes, and in the difference of two boxes the key
 # cancels. (SEAL notices: let the server subtract two of D's boxes, and it refuses with *result ciphertext is
-# transparent*.) C's error of $10^{-9}$ is what CKKS always has.
+# transparent*.) C's error of about $10^{-8}$ is what CKKS always has.
 
 # %% [markdown] tags=["deep"]
-# ## ◆ Paper check: five steps and four claims
+# ## ◆ Paper check: five steps, and four of the claims
 #
 # [Haque et al.] combine federated learning and homomorphic encryption for hospitals, in a set of slides. Their
 # workflow has five steps, and the architecture can be drawn from the slides, but for one thing: they say that
@@ -1007,8 +1040,9 @@ for name, other in (
 # though: encryption neither helps nor harms; what is comparable is federated averaging, and it would be the
 # same in the open.
 #
-# *"Minimal differences between local and global models."* Of which? We take both readings: how far a hospital's
-# model walks from the global one in a round, and how a hospital's *own* model compares with the global one.
+# *"... robustness across training cycles with minimal differences between local and global models."* Of which?
+# We take both readings: how far a hospital's model walks from the global one in a round, and how a hospital's
+# *own* model compares with the global one.
 
 # %% tags=["deep"]
 record = opened.transcript.query("seed == 0")
@@ -1022,8 +1056,8 @@ print("AUC, global minus own:", ", ".join(f"{h} {m:+.3f} ± {s:.3f}" for h, m, s
 
 # %% [markdown] tags=["deep"]
 # In the first sense the differences shrink as training slows down, which they would do for nearly any training
-# that settles. In the second they had better *not* be minimal: they are the reason to take part. Neither is a
-# property of encryption.
+# that settles. In the second they are small here too, in most hospitals within their spread; a hospital that
+# joins hopes for more than that. Neither is a property of encryption.
 #
 # *"Encrypted updates improved accuracy with each iteration."* With each?
 
@@ -1035,10 +1069,10 @@ for metric in ("accuracy", "auc"):
     print(f"{metric:8} rose in {up:.0%} of {steps.size} rounds, fell in {down:.0%}, stayed in {1 - up - down:.0%}")
 
 # %% [markdown] tags=["deep"]
-# By AUC the claim comes close, in these ten rounds of a young model. By accuracy, the word of the slides, it
-# does not: look at how often it *stays*. While the model calls nobody ill, its accuracy is that of calling
-# nobody ill, whatever it learns about who is at risk (lesson 03). And either curve is the one in the open:
-# it is federated averaging that learns, not encryption.
+# By AUC the claim holds in all or nearly all of these rounds of a young model. By accuracy, the word of the
+# slides, it does not: look at how often it *stays*. While the model calls nobody ill, its accuracy is that of
+# calling nobody ill, whatever it learns about who is at risk (lesson 03). And either curve is the one in the
+# open: it is federated averaging that learns, not encryption.
 #
 # *"Homomorphic Encryption with Federated Learning improved computational efficiency."* Seconds and bytes, best
 # of three:
@@ -1060,12 +1094,14 @@ print(f"three encrypted rounds: {cost['encrypted'][1] / 1e6:.1f} MB; all trainin
 
 # %% [markdown] tags=["deep"]
 # **What holds.** The idea, the five steps, and the accuracy. **What does not.** Efficiency: encryption can only
-# cost, and here it does, in time a little, in bytes a lot, most of it because our small model does not fill a
-# box. Nor is it "reduced communication cost" against sending the rows, for a model and tables of this size. The
-# slides' own list of problems says so: "Stronger privacy guarantees but computationally expensive". It may well
-# be worth its price, and a price it is. **What is missing**: who has the key, what the server may see of step
-# 4, and the privacy of the sum itself, for which their outlook names the right remedy (differential privacy,
-# lesson 04).
+# cost, and here it does, in time and above all in bytes, most of it because our small model does not fill a
+# box. (Against training *on* encrypted rows, sending encrypted updates is indeed far cheaper. If that is what
+# is meant, the sentence holds.) Nor is it "reduced communication cost" against sending the rows, for a model
+# and tables of this size. The slides' own list of problems says so: "Stronger privacy guarantees but
+# computationally expensive for resource-constrained settings". It may well be worth its price, and a price it
+# is. **What is missing**: who has the key, with which library (the list of tools names TensorFlow Federated,
+# which trains and does not encrypt), what the server may see of step 4, and the privacy of the sum itself, for
+# which their outlook names the right remedy (differential privacy, lesson 04).
 
 # %% [markdown] tags=["deep"]
 # ## ◆ In the real world
@@ -1086,7 +1122,8 @@ print(f"both against NumPy:                 {np.abs(ours - long_rows.sum(0)).max
 # %% [markdown] tags=["deep"]
 # **Which parameters?** The bits that a modulus may have, by ring, for 128 bits of security and keys of -1, 0,
 # 1: the standard of 2018 (eprint 2019/939), and the guidelines of 2024 (Bossuat et al., eprint 2024/463), which
-# count newer attacks and are a little stricter. The package refuses by the second row, SEAL by the first.
+# count newer attacks and are a little stricter (both for attackers without a quantum computer). The package
+# refuses by the second row, SEAL by the first.
 
 # %% tags=["deep"]
 table = pd.DataFrame({"standard": {2048: 54, 4096: 109, 8192: 218, 16384: 438}, "guidelines 2024": encrypted.MOST_BITS})
@@ -1095,9 +1132,9 @@ display(table.dropna().astype(int).T)
 # %% [markdown] tags=["deep"]
 # **Who uses it?**
 #
-# - *NVIDIA FLARE* (and Clara Train before it) uses TenSEAL as we did: hospitals share the key, the server has
-#   none, adds, and sends the encrypted model back, which clients decrypt
-#   (developer.nvidia.com/blog/federated-learning-with-homomorphic-encryption).
+# - *NVIDIA FLARE* (and Clara Train before it) uses TenSEAL as we did: hospitals share the key, made by whoever
+#   runs the provisioning tool, the server has none, adds, and sends the encrypted model back, which clients
+#   decrypt (developer.nvidia.com/blog/federated-learning-with-homomorphic-encryption).
 # - *OpenFHE* has threshold CKKS, and adds flooding noise to decryptions against the attack of this lesson; its
 #   security notes count how many answers that covers (Security.md in its repository). TenSEAL adds none.
 # - *BatchCrypt* (Zhang et al., USENIX ATC 2020) is the packing of this lesson for an older scheme. Paillier's
@@ -1105,12 +1142,12 @@ display(table.dropna().astype(int).T)
 #   float. Putting many quantised numbers into one ciphertext made training 23 to 93 times faster and saved a
 #   factor of 66 to 101 in traffic.
 # - *Exact schemes* (BFV, BGV) add whole numbers modulo a chosen one and round like our toy. A sum of quantised
-#   updates needs no more than that. They are not immune by name: a sum that overflows its error tells something
+#   updates needs no more than that. They are not immune by name: a sum whose error overflows tells something
 #   too.
 #
-# **Paillier, LWE, and time.** Paillier falls to a quantum computer, like RSA. LWE is what the new post-quantum
-# standards rest on. A hospital's record has to stay secret for decades, which is a reason to prefer boxes of
-# the second kind.
+# **Paillier, LWE, and time.** Paillier falls to a quantum computer, like RSA. Structured kinds of LWE carry two
+# of the three post-quantum standards of 2024 (FIPS 203 and 204). A hospital's record has to stay secret for
+# decades, which is a reason to prefer boxes of the second kind.
 
 # %% [markdown]
 # ## Recap
@@ -1122,7 +1159,8 @@ display(table.dropna().astype(int).T)
 # 3. Weigh, round, pack and lock at home; the server adds. The model is the plain model, for eight times
 #    the bytes where boxes are full.
 # 4. Ask who holds the key. A server with the key reads everything; one traitor with a shared key does, too.
-# 5. A raw decryption is a piece of the key. Unlock at home, round, and hand out no digit that nobody needs.
+# 5. A raw decryption, beside its box, is a piece of the key. Unlock at home, round, and hand out no digit that
+#    nobody needs.
 #
 # ## Quiz
 #
@@ -1133,10 +1171,10 @@ display(table.dropna().astype(int).T)
 # ring either way. Fill the slots.</details>
 #
 # <details><summary>3. Somebody halves the scale's bits to get smaller boxes. What happens?</summary>The boxes stay as they are: their size
-# comes from ring and modulus. Only the digits go.</details>
+# comes from ring and modulus. Digits go, and room above comes.</details>
 #
 # <details><summary>4. An auditor asks for the decrypted sum with all its digits. Why not?</summary>Ciphertext and raw decryption together are
-# equations without error in the key. Give the rounded sum.</details>
+# equations without error in the key. Give the rounded sum, of numbers that were rounded before locking, too.</details>
 #
 # <details><summary>5. The server never saw an update. Is a patient safe from the finished model?</summary>No. The sum and the model are the same as in
 # the open; what they remember of a patient is the subject of lessons 04 and 06.</details>
