@@ -9,6 +9,7 @@ from fedlab_utils.checks.lesson_02 import best_discriminator, honest_score, near
 from fedlab_utils.checks.lesson_03 import bytes_on_the_wire, client_start, fedavg_step, read_patient
 from fedlab_utils.checks.lesson_04 import clipped_sum, honest_epsilon, liars, posterior, sensitivity
 from fedlab_utils.checks.lesson_05 import combine, crooked, masked_number, safe_threshold
+from fedlab_utils.checks.lesson_06 import blind, calibrated_score, found_at
 from fedlab_utils.checks.lesson_07 import add_boxes, faulty_boxes, most_boxes
 from fedlab_utils.checks.mechanism import EXERCISES, Verdict, as_array, compare, exercise, hint, question, well_done
 
@@ -18,7 +19,9 @@ __all__ = [
     "add_boxes",
     "as_array",
     "best_discriminator",
+    "blind",
     "bytes_on_the_wire",
+    "calibrated_score",
     "client_start",
     "clipped_sum",
     "combine",
@@ -27,6 +30,7 @@ __all__ = [
     "exercise",
     "faulty_boxes",
     "fedavg_step",
+    "found_at",
     "gap_closed",
     "hint",
     "honest_epsilon",

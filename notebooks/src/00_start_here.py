@@ -66,21 +66,22 @@ widgets.lab(
 )
 
 # %% [markdown]
-# Every move of a slider trains all these networks again, on your machine, while you watch: nothing in this course is
-# precomputed. Try this:
+# Every move of a slider trains all these networks again, on your machine, while you watch: nothing in this
+# course is precomputed. Try this:
 #
 # - Drag **Patients kept** to 5%. Who suffers more, those alone or those together?
-# - Drag **Rounds** to 1, then to 30. In a round, the server sends its model to the hospitals, each improves it a little
-#   on its own patients, and the server averages what comes back.
-# - Change the **data**: the other three are real patients. In *breast_cancer* everybody is near 1 and there is little
-#   left to gain. In *diabetes*, with few patients, the bars grow long. A bar is one standard deviation over five *seeds*
-#   (five trainings that differ in their random start); with few patients even that is too optimistic, as lesson 03
-#   shows.
+# - Drag **Rounds** to 1, then to 30. In a round, the server sends its model to the hospitals, each improves it
+#   a little on its own patients, and the server averages what comes back.
+# - Change the **data**: the other three are real patients. In *breast_cancer* everybody is near 1 and there is
+#   little left to gain. In *diabetes*, with few patients, the bars grow long. A bar is one standard deviation
+#   over five *seeds* (five trainings that differ in their random start); with few patients even that is too
+#   optimistic, as lesson 03 shows.
 #
-# AUC is the chance that a patient who fell ill was given a higher risk than one who did not: 0.5 is a coin, 1 is
-# perfect. The model is one small neural network, the data set *hospital_network* is five simulated hospitals with
-# about 12,000 patients whose true risk is known. *Together* may come out a little above *pooled*: both were stopped
-# after the same number of steps, and differences this small are noise. Pooled is a yardstick, not a ceiling.
+# AUC is the chance that a patient who fell ill was given a higher risk than one who did not: 0.5 is a coin, 1
+# is perfect. The model is one small neural network, the data set *hospital_network* is five simulated hospitals
+# with about 12,000 patients whose true risk is known. *Together* may come out a little above *pooled*: both
+# were stopped after the same number of steps, and differences this small are noise. Pooled is a yardstick, not
+# a ceiling.
 #
 # <div class="alert alert-info"><b>Your turn ★</b> How much of what pooling would bring does training together bring?
 # Write <code>gap_closed</code>: 0 if together is no better than alone, 1 if it is as good as pooled.</div>
@@ -100,8 +101,8 @@ def gap_closed_solution(alone, together, pooled):
 checks.gap_closed(gap_closed_solution)
 
 # %% [markdown]
-# The box under an exercise tells you what it sees in *your* answer. A solution is folded into the cell below each
-# exercise (click the three dots); no later cell needs your answer, so you can skip and come back.
+# The box under an exercise tells you what it sees in *your* answer. A solution is folded into the cell below
+# each exercise (click the three dots); no later cell needs your answer, so you can skip and come back.
 #
 # ## What this course builds
 #
@@ -116,23 +117,23 @@ plots.show(
 )
 
 # %% [markdown]
-# Lessons in bold are ready.
+# Seven lessons after this one, each with a short core and deeper sections (the second number).
 #
 # | lesson | question | minutes (core + deep) |
 # | --- | --- | --- |
-# | **00 Start here** | what is it all for? | 20 |
-# | **01 Preprocessing** | is a table without names anonymous? | 45 + 30 |
-# | **02 Synthetic patients** | can we share invented patients instead? | 45 + 30 |
-# | **03 Federated averaging** | how do hospitals train one model? | 45 + 45 |
-# | **04 Differential privacy** | what does a promise to one patient look like? | 45 + 45 |
-# | **05 Secure aggregation** | can the server add what it cannot see? | 45 + 45 |
-# | 06 Membership inference | was this patient in the training data? | in preparation |
-# | **07 Homomorphic encryption** | can a server compute on locked boxes? | 45 + 40 |
+# | 00 Start here | what is it all for? | 20 |
+# | 01 Preprocessing | is a table without names anonymous? | 45 + 30 |
+# | 02 Synthetic patients | can we share invented patients instead? | 45 + 30 |
+# | 03 Federated averaging | how do hospitals train one model? | 45 + 45 |
+# | 04 Differential privacy | what does a promise to one patient look like? | 45 + 45 |
+# | 05 Secure aggregation | can the server add what it cannot see? | 45 + 45 |
+# | 06 Membership inference | was this patient in the training data? | 45 + 35 |
+# | 07 Homomorphic encryption | can a server compute on locked boxes? | 45 + 40 |
 #
 # ## Who could look where? (the *threat model*)
 #
-# "Private" means nothing until you say *from whom*. So let us look at what really travels when five hospitals train
-# together. A run keeps a transcript of every message of the training:
+# "Private" means nothing until you say *from whom*. So let us look at what really travels when five hospitals
+# train together. A run keeps a transcript of every message of the training:
 
 # %%
 federation = data.load("hospital_network")
@@ -140,8 +141,9 @@ run = federated.train(federation, rounds=3, local_steps=20, batch_size=64, lr=0.
 run.transcript.groupby(["sender", "receiver", "what"], sort=False)["bytes"].agg(["count", "sum"])
 
 # %% [markdown]
-# Read the table line by line: no row of patients in it, only a model on its way down and updates on their way up.
-# That is what *federated* means, and it is all that it means. Now take the seats around the table, one by one:
+# Read the table line by line: no row of patients in it, only a model on its way down and updates on their way
+# up. That is what *federated* means, and it is all that it means. Now take the seats around the table, one by
+# one:
 #
 # | who | sees patients' rows | sees single updates | sees the global model | sees predictions | answered in |
 # | --- | --- | --- | --- | --- | --- |
@@ -152,12 +154,12 @@ run.transcript.groupby(["sender", "receiver", "what"], sort=False)["bytes"].agg(
 # | a user of the finished model | no | no | the last one | **yes** | 04, 06 |
 # | a reader of a released table | **yes, if it is released** | no | no | no | 01, 02, 04 |
 #
-# We assume here that everybody follows the protocol and only looks (*honest but curious*), and that nobody conspires.
-# A server that alters the model it sends out reads more (Boenisch et al., arXiv:2112.02918), and if there
-# are only two hospitals, each can get the other's update by subtraction.
+# We assume here that everybody follows the protocol and only looks (*honest but curious*), and that nobody
+# conspires. A server that alters the model it sends out reads more (Boenisch et al., arXiv:2112.02918), and if
+# there are only two hospitals, each can get the other's update by subtraction.
 #
-# Bold marks the surprising view. In lesson 03 you will sit in the server's seat and read a patient, age and blood
-# pressure and all, out of an update. Each answer protects against some seats and not against others:
+# Bold marks the surprising view. In lesson 03 you will sit in the server's seat and read a patient, age and
+# blood pressure and all, out of an update. Each answer protects against some seats and not against others:
 #
 # <div class="alert alert-info"><b>Your turn ★</b> Secure aggregation (lesson 05) lets the server see only the
 # <i>sum</i> of the updates. With all five hospitals taking part, what does the <b>server</b> still see in a round? Keep
@@ -175,23 +177,23 @@ server_still_sees_solution = {"sum of updates", "global model"}
 checks.server_still_sees(server_still_sees_solution)
 
 # %% [markdown]
-# The transcript begins with the first round. Before it, each hospital has sent the server counts, sums and sums of
-# squares of its columns, from which the means and spreads for scaling follow. Afterwards the scores on its test patients
-# are told to everybody, unprotected. The *ledger* of the course keeps account of everything that was released about
-# patients, and of the promise that went with it.
+# The transcript begins with the first round. Before it, each hospital has sent the server counts, sums and sums
+# of squares of its columns, from which the means and spreads for scaling follow. Afterwards the scores on its
+# test patients are told to everybody, unprotected. The *ledger* of the course keeps account of everything that
+# was released about patients, and of the promise that went with it.
 
 # %%
 ledger = run.ledger.table()
 ledger.groupby(["what", "viewer", "guarantee"], sort=False).size().rename("entries").reset_index()
 
 # %% [markdown]
-# "Not private" is the honest word for each of them so far. From lesson 04 on, other words will stand there, with
-# numbers.
+# "Not private" is the honest word for each of them so far. From lesson 04 on, other words will stand there,
+# with numbers.
 #
 # ## Break it: no names, no problem?
 #
-# The oldest promise of all is "we removed the names". Here is the raw extract without names, numbers and phones. How
-# many records are the only one with their birth date, sex and postcode?
+# The oldest promise of all is "we removed the names". Here is the raw extract without names, numbers and
+# phones. How many records are the only one with their birth date, sex and postcode?
 
 # %%
 raw = data.drop_duplicate_records(data.load_raw("hospital_network"))
@@ -199,24 +201,25 @@ sizes = raw.groupby(["birth_date", "sex", "postcode"])["hospital"].transform("si
 print(f"{(sizes == 1).mean():.1%} of {len(raw):,} records are unique in birth date, sex and postcode")
 
 # %% [markdown]
-# Whoever knows these three things about a neighbour finds the record. Lesson 01 does it, with a public list, and asks
-# what helps.
+# Whoever knows these three things about a neighbour finds the record. Lesson 01 does it, with a public list,
+# and asks what helps.
 #
 # ## What the documents promise
 #
-# This course implements five documents. Each makes a promise, and each promise gets its day (bold: ready today):
+# This course implements five documents. Each makes a promise, and each promise gets its day:
 #
 # | document | promise | tested in |
 # | --- | --- | --- |
-# | [Taj] | original data are turned into artificial data, "in this way data privacy is maintained" | **02**, 06 |
-# | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds; noise on gradients makes it private | **03**, **04**, **05** |
-# | [Sharma] | direct identifiers are removed; attacks "were unable to determine" who was in the data | **01**, **02**, 06 |
-# | [Haque et al.] | the server receives encrypted updates and aggregates them | **07** |
-# | [7Med] | "only the trained model updates, not the raw data, are shared" | **03** |
+# | [Taj] | original data are turned into artificial data, "in this way data privacy is maintained" | 02, 06 |
+# | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds; noise on gradients makes it private | 03, 04, 05, 06 |
+# | [Sharma] | direct identifiers are removed; attacks "were unable to determine" who was in the data | 01, 02, 06 |
+# | [Haque et al.] | the server receives encrypted updates and aggregates them | 07 |
+# | [7Med] | "only the trained model updates, not the raw data, are shared" | 03, 05 |
 #
 # ## Is everything installed?
 #
-# The next cell asks your machine. If a workshop starts tomorrow, `python course.py doctor` in a terminal says more.
+# The next cell asks your machine. If a workshop starts tomorrow, `python course.py doctor` in a terminal says
+# more.
 
 # %%
 import importlib.metadata
@@ -237,8 +240,8 @@ except OSError as reason:
 # %% [markdown]
 # ## Your own table
 #
-# Any table will do: numbers, categories, missing values, a column that says which hospital, or none. Here is a small
-# one; what is odd about it is reported in sentences.
+# Any table will do: numbers, categories, missing values, a column that says which hospital, or none. Here is a
+# small one; what is odd about it is reported in sentences.
 
 # %%
 mine = pd.DataFrame(
@@ -253,8 +256,8 @@ small = data.from_frame(mine, target="readmitted", hospital="clinic")
 print(small, *small.report, sep="\n- ")
 
 # %% [markdown]
-# Put your own federation into `own` in the second code cell at the top (folded: click its dots), run that cell and the
-# lab again, and choose *my own table*.
+# Put your own federation into `own` in the second code cell at the top (folded: click its dots), run that cell
+# and the lab again, and choose *my own table*.
 #
 # <div class="alert alert-info"><b>Your turn ★★</b> East has 600 test patients and 80% of the predictions right, West
 # has 20 and 50%. What share is right over all patients? Write it for any number of hospitals; the idea
@@ -278,8 +281,8 @@ checks.overall_accuracy(overall_accuracy_solution)
 # %% [markdown]
 # ## In the real world
 #
-# Does our small engine know its trade? On pooled rows scikit-learn's logistic regression should find the same as ours
-# without a hidden layer.
+# Does our small engine know its trade? On pooled rows scikit-learn's logistic regression should find the same
+# as ours without a hidden layer.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -296,10 +299,11 @@ print("They agree to .002:", abs(ours - theirs) < 0.002)
 # %% [markdown]
 # ## Recap
 #
-# 1. Training together can help most where rows are few; how much, you measure hospital by hospital against *alone* and
-#    *pooled*.
+# 1. Training together can help most where rows are few; how much, you measure hospital by hospital against
+#    *alone* and *pooled*.
 # 2. Federated means that rows stay and updates travel. It does not, by itself, mean private.
-# 3. A privacy claim needs a *from whom*: other hospitals, the server, the wire, users, readers of a released table.
+# 3. A privacy claim needs a *from whom*: other hospitals, the server, the wire, users, readers of a released
+#    table.
 # 4. Removing names does not make a table anonymous.
 # 5. Everything released about patients goes into one ledger, with the promise that went with it.
 #
@@ -322,7 +326,8 @@ print("They agree to .002:", abs(ours - theirs) < 0.002)
 #
 # ## Further reading
 #
-# - McMahan et al. 2017, *Communication-Efficient Learning of Deep Networks from Decentralized Data*, arXiv:1602.05629.
+# - McMahan et al. 2017, *Communication-Efficient Learning of Deep Networks from Decentralized Data*,
+#   arXiv:1602.05629.
 # - Kairouz et al. 2021, *Advances and Open Problems in Federated Learning*, arXiv:1912.04977.
 # - Rieke et al. 2020, *The future of digital health with federated learning*, doi:10.1038/s41746-020-00323-1.
 # - Sweeney 2002, *k-anonymity: a model for protecting privacy*, doi:10.1142/S0218488502001648.

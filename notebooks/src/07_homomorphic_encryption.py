@@ -366,9 +366,9 @@ plots.show(
 # %% [markdown]
 # Read it by columns. Masks take single updates away from the server, boxes take the model as well, and who
 # listens on the line sees what the server sees. Then read the two lines that stay the same: a hospital needs
-# the model of every round, and the finished model is what all this is for. No encryption helps there (lessons
-# 04 and 06). And the green field rests on one condition, that the key stays with the hospitals. We come to
-# that.
+# the model of every round, and the finished model is what all this is for. No encryption helps there (lesson
+# 04): in the tribunal of lesson 06, boxes would empty the server's column and leave the other two as they are.
+# And the green field rests on one condition, that the key stays with the hospitals. We come to that.
 #
 # ## Live lab: what do digits cost?
 #
