@@ -179,7 +179,7 @@ checks.found_at(found_at)
 
 # %% tags=["solution", "hide-input"] jupyter={"source_hidden": true}
 def found_at_solution(scores, member, fpr):
-    threshold = np.quantile(scores[~member], 1 - fpr, method="higher")  # at most fpr of the others lie above
+    threshold = np.quantile(scores[~member], 1 - fpr, method="inverted_cdf")  # at most fpr of the others lie above
     return (scores[member] > threshold).mean()
 
 
