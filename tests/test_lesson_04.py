@@ -71,7 +71,7 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "loudest patient": {"C", "D"},
         "the differences between steps": {"A", "C"},
         "among few models": {"A", "D"},
-        "none of the four teams": {"A", "E"},
+        "none of the letters": {"A", "E"},
     },
 }
 

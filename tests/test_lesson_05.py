@@ -76,7 +76,7 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "repeating does not help": {"A", "D"},
         "close to a level": {"A", "B"},
         "near the limit": {"B", "D"},
-        "none of the four": {"A", "E"},
+        "none of the letters": {"A", "E"},
     },
 }
 

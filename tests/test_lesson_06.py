@@ -45,7 +45,7 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "something to find": set(),
         "Run P": {"R"},
         "R is nowhere near": {"P"},
-        "none of the four": {"P", "T"},
+        "none of the letters": {"P", "T"},
     },
 }
 

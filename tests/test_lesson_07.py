@@ -59,7 +59,7 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "is_private": {"A", "D"},
         "not with `updates.mean(0)`": {"B", "D"},
         "compare the bytes": {"A", "B"},
-        "none of the four teams": {"A", "E"},
+        "none of the letters": {"A", "E"},
     },
 }
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, question, well_done
+from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, letters, question, well_done
 
 
 @exercise
@@ -149,9 +149,7 @@ def honest_epsilon(yours):
 @question
 def liars(yours):
     "a set of some of the letters A, B, C and D"
-    yours = {str(letter).strip().upper() for letter in yours}
-    if unknown := yours - set("ABCD"):
-        return hint(f"{sorted(unknown)} is none of the four teams; write their letters, such as `{{'A', 'B'}}`.")
+    yours = letters(yours, "ABCD")
     if "B" in yours:
         return hint(
             "B's bound lies below its claim, whatever you set: nothing is proven against this team. Only a lower bound "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, question, well_done
+from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, letters, question, well_done
 
 
 @exercise
@@ -143,9 +143,7 @@ def safe_threshold(yours):
 @question
 def crooked(yours):
     "a set of some of the letters A, B, C and D"
-    yours = {str(letter).strip().upper() for letter in yours}
-    if unknown := yours - set("ABCD"):
-        return hint(f"{sorted(unknown)} is none of the four; write their letters, such as `{{'A', 'B'}}`.")
+    yours = letters(yours, "ABCD")
     if "C" in yours:
         return hint(
             "C's mean error is a few hundredths of a step, now up, now down, wherever you look. That is luck: take "

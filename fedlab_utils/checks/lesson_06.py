@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, question, well_done
+from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, letters, question, well_done
 
 
 @exercise
@@ -90,9 +90,7 @@ def calibrated_score(yours):
 @question
 def blind(yours):
     "a set of some of the letters P, Q, R and S"
-    yours = {str(letter).strip().upper() for letter in yours}
-    if unknown := yours - set("PQRS"):
-        return hint(f"{sorted(unknown)} is none of the four attacks; write their letters, such as `{{'P', 'Q'}}`.")
+    yours = letters(yours, "PQRS")
     if yours == set("PQRS"):
         return hint(
             "Two of them find nearly every member of the control. On the register they found little because "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, question, well_done
+from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, letters, question, well_done
 
 
 @exercise
@@ -89,9 +89,7 @@ def most_boxes(yours):
 @question
 def faulty_boxes(yours):
     "a set of some of the letters A, B, C and D"
-    yours = {str(letter).strip().upper() for letter in yours}
-    if unknown := yours - set("ABCD"):
-        return hint(f"{sorted(unknown)} is none of the four teams; write their letters, such as `{{'A', 'B'}}`.")
+    yours = letters(yours, "ABCD")
     if "C" in yours:
         return hint(
             "At least one of your letters names a team without a fault. For each letter: which number did you measure? "

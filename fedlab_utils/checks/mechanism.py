@@ -87,6 +87,16 @@ def question(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
     return _register(check, lambda value, expected: copy.deepcopy(value))
 
 
+def letters(yours, of: str) -> set[str]:
+    """An answer that names some of the letters `of`, in capitals; a hint if it names others."""
+    named = {str(letter).strip().upper() for letter in yours}
+    if unknown := named - set(of):
+        example = f"`{{'{of[0]}', '{of[1]}'}}`"
+        which = f"none of the letters {of[0]} to {of[-1]}"
+        raise Found(hint(f"{sorted(unknown)} is {which}; write a set such as {example}."))
+    return named
+
+
 def _register(check: Callable[..., Verdict], prepare: Callable[[Any, str], Any]) -> Callable[..., Verdict]:
     expected = inspect.getdoc(check)
     if not expected:

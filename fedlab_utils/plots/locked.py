@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 
+from fedlab_utils.plots.diagram import arrow, box, sheet
 from fedlab_utils.plots.style import PALETTE, figure
 
 SECRET, HELD, OPENED, ALARM = PALETTE[0], "0.45", PALETTE[2], PALETTE[3]
@@ -145,29 +145,16 @@ def modulus_room(
 
 def encrypted_workflow() -> Figure:
     """The architecture of [Haque et al.], its five steps, and who holds what."""
-    made = Figure(figsize=(10, 4.3), facecolor="white")
-    ax = made.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, 20), ylim=(0.9, 9.1))
-    ax.axis("off")
-
-    def box(x, y, width, height, text, color, face="white"):
-        shape = dict(boxstyle="round,pad=0.1", edgecolor=color, facecolor=face, linewidth=1.8)
-        ax.text(x, y, text, ha="center", va="center", fontsize=10.5, color="0.1", linespacing=1.35)
-        ax.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, zorder=0, **shape))
-
-    def arrow(start, end, color, bend=0.0):
-        way = dict(arrowstyle="-|>", color=color, linewidth=1.8, connectionstyle=f"arc3,rad={bend}")
-        ax.annotate("", end, start, arrowprops=way)
-
+    made, ax = sheet(10, 4.3, (0, 20), (0.9, 9.1))
     for y, name in ((7.7, "Northgate"), (5.0, "…"), (2.3, "Harbour")):
-        box(2.6, y, 4.4, 1.9, f"{name}\n1 prepare · 2 train, lock\nholds: rows, model, key", SECRET)
+        box(ax, 2.6, y, 4.4, 1.9, f"{name}\n1 prepare · 2 train, lock\nholds: rows, model, key", SECRET)
         at = 5.0 + 0.45 * (y - 5.0)
-        arrow((5.1, y + 0.25), (8.5, at + 0.3), "0.35")
-        arrow((8.5, at - 0.3), (5.1, y - 0.3), OPENED)
-    box(10.8, 5.0, 4.2, 4.4, "central server\n3 adds locked boxes\n\nholds: boxes, no key", PALETTE[1])
-    box(17.2, 5.0, 4.0, 2.1, "Google Drive\n“global models and\naggregated updates”", ALARM)
-    arrow((13.1, 5.35), (15.0, 5.35), "0.35")
-    arrow((15.0, 4.65), (13.1, 4.65), "0.35")
+        arrow(ax, (5.1, y + 0.25), (8.5, at + 0.3), "0.35")
+        arrow(ax, (8.5, at - 0.3), (5.1, y - 0.3), OPENED)
+    box(ax, 10.8, 5.0, 4.2, 4.4, "central server\n3 adds locked boxes\n\nholds: boxes, no key", PALETTE[1])
+    box(ax, 17.2, 5.0, 4.0, 2.1, "Google Drive\n“global models and\naggregated updates”", ALARM)
+    arrow(ax, (13.1, 5.35), (15.0, 5.35), "0.35")
+    arrow(ax, (15.0, 4.65), (13.1, 4.65), "0.35")
     ax.text(7.3, 7.95, "encrypted updates", ha="center", fontsize=10, color="0.25")
     ax.text(7.0, 1.7, "4 the encrypted sum,\nunlocked at home", ha="center", va="center", fontsize=10, color=OPENED)
     note = "an opened global model here, beside\nits encrypted sum: an equation in which\nonly the key is unknown"
