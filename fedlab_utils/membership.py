@@ -289,4 +289,5 @@ def _distance(
 def _check_counts(n: np.ndarray, what: str, least: int = 1) -> None:
     if (n < least).any():
         row = int(np.argwhere(n < least)[0, 1])
-        raise ValueError(f"shadows must be more models: for row {row} there is {what}; 16 or more are wise.")
+        wise = int(np.ceil(np.log2(200 * n.shape[1])))  # then 1 time in 100 somebody is in all of them or in none
+        raise ValueError(f"shadows must be more models: for row {row} there is {what}; {wise} or more are wise.")
