@@ -273,7 +273,7 @@ def lint(python: str, rest: list[str]) -> int:
 
 
 def test(python: str, rest: list[str]) -> int:
-    say("Style first, then every check on two workers: about 6 minutes.")
+    say("Style first, then every check on two workers: about 10 minutes.")
     style = lint(python, [])
     share = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # conftest.py refines it
     checks = run([python, "-m", "pytest", *share, *rest])
@@ -281,7 +281,7 @@ def test(python: str, rest: list[str]) -> int:
 
 
 def bench(python: str, rest: list[str]) -> int:
-    say("Speed against other tools, then the time of every lesson: 10 to 20 minutes. Let nothing else run.")
+    say("Speed against other tools, then the time of every lesson: 20 to 30 minutes. Let nothing else run.")
     failed = 0
     for script in sorted((ROOT / "tests" / "benchmarks").glob("*.py")):
         say(f"\n{script.stem}")

@@ -123,7 +123,6 @@ def overhead(quick: bool) -> None:
     head = ["ring, modulus", "values", "EncryptedSum", "TenSEAL", "ratio"]
     title, aim = f"A round of {HOSPITALS} hospitals, decrypted once", "at most 1.2x the same with TenSEAL's own vectors"
     show(title, head, lines, aim)
-    print("  Only ours reads the server's context in every round: milliseconds, seen where the model is small.")
 
 
 def large(quick: bool) -> None:
