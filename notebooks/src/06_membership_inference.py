@@ -24,6 +24,7 @@ from IPython.display import display
 
 REPOSITORY = ""  # only for Colab: the git address of this course
 if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own torch alone
+    get_ipython().run_line_magic("pip", "install --quiet dp-accounting")
     get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
 print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
 
