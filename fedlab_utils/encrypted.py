@@ -208,6 +208,9 @@ class EncryptedSum:
         self.report: dict[str, float] = {}
         self._size = len(encrypt(self.context, [0.0])[0])
 
+    def __repr__(self) -> str:
+        return f"EncryptedSum({self.parameters!r}, rounding={self.rounding!r})"
+
     def aggregate(self, updates, weights, *, alive, rng=None) -> tuple[np.ndarray, list[tuple]]:
         """Mean ``[d]`` of the updates ``[n, d]`` of those `alive`, and the messages; `rng` is not needed.
 
@@ -257,12 +260,12 @@ class EncryptedSum:
         return np.rint(updates[came] * share[came, None] / self.rounding), came.tolist(), share[came].sum()
 
     def check(self, n: int, rows: int = 0) -> float:
-        """Refuse, before anything is trained, a grid too fine for the noise of a sum of n; its step. Rows are free."""
+        """Refuse, before anything is trained, a grid too fine for the noise of a sum of n; step of a single update."""
         least = 2 * _SAFETY * self.parameters.noise(n)
         if self.rounding < least:
             noise = f"far above the noise of encryption at scale_bits={self.parameters.scale_bits}"
             raise ValueError(f"rounding must be at least {least:.2g}, {noise}; got {self.rounding:g}.")
-        return self.rounding
+        return n * self.rounding
 
 
 def _tenseal():

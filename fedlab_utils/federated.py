@@ -304,6 +304,8 @@ def _checked(federations: Sequence[Federation], setting: dict) -> dict:
     way = setting["aggregator"]
     if way is not None and (isinstance(way, type) or not callable(getattr(way, "aggregate", None))):
         raise ValueError(f"aggregator must be an object with a method aggregate, such as SecureSum(); got {way!r}.")
+    if hasattr(way, "check") and getattr(setting["privacy"], "participants_hidden", False):
+        raise ValueError("participants_hidden must be False: with this aggregator hospitals see who takes part.")
     if getattr(way, "delivers", False):
         if share < 1:
             raise ValueError(f"participation must be 1 where hospitals alone can read the sum; got {share}.")

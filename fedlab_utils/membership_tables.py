@@ -75,14 +75,16 @@ def domias(patients: pd.DataFrame, member: np.ndarray, synthetic: Tables, *, ref
     Raises
     ------
     ValueError
-        If more than 1% of the patients are rows of `reference` (beyond the share of reference rows that have a twin
-        among themselves).
+        If more of the patients are rows of `reference` than coincidence explains: 1%, and what the twins among the
+        patients themselves let expect of as many other rows, with three standard errors.
     """
     synthetic, member = _checked(patients, member, synthetic)
     if set(reference.columns) != set(patients.columns):
         raise ValueError("reference must have the columns of patients.")
-    known, twins = _keys(patients, patients).isin(_keys(reference, patients)).mean(), _keys(reference, patients)
-    if known > _MOST_KNOWN + twins.duplicated(keep=False).mean():
+    keys = _keys(patients, patients)
+    known, twins = keys.isin(_keys(reference, patients)).mean(), keys.duplicated(keep=False).mean()
+    chance = 1 - (1 - twins) ** (len(reference) / len(patients))
+    if known > _MOST_KNOWN + chance + 3 * (chance * (1 - chance) / len(patients)) ** 0.5:
         raise ValueError(
             f"reference must hold other patients than those who are asked about; {known:.0%} of these are among them."
         )

@@ -20,6 +20,7 @@ import os
 import struct
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import wraps
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
@@ -50,6 +51,21 @@ from fedlab_utils.messages import (
     told,
     verify,
 )
+
+
+def _or_forget(stage):
+    """A client that stops lets go of its secrets: words that were masked and sent must not be opened later."""
+
+    @wraps(stage)
+    def guarded(client: Client, *given):
+        try:
+            return stage(client, *given)
+        except ProtocolError:
+            if client._next is None:
+                client._forget()
+            raise
+
+    return guarded
 
 
 class Client:
@@ -96,6 +112,7 @@ class Client:
         self._next = "share"
         return self._advertised
 
+    @_or_forget
     def share(self, messages: Sequence[Message]) -> list[Message]:
         """A sealed letter to each peer with a share of both secrets, from everybody's public keys."""
         self._begin("share")
@@ -130,6 +147,7 @@ class Client:
             letters.append(replace(empty, body=seal(self._channel[v], text, self.setup.context + empty.header)))
         return letters
 
+    @_or_forget
     def mask(self, messages: Sequence[Message], words: np.ndarray) -> Message:
         """The masked words, from the peers' letters: those who wrote one are those to share a mask with.
 
@@ -152,6 +170,7 @@ class Client:
         self._next = "check" if self.setup.malicious else "unmask"
         return self._signed("mask", masked.tobytes())
 
+    @_or_forget
     def check(self, message: Message) -> Message:
         """Sign the list of survivors, so that the peers see whether all were told the same."""
         self._begin("check")
@@ -159,6 +178,7 @@ class Client:
         self._next = "unmask"
         return self._signed("check", b"", self._told())
 
+    @_or_forget
     def unmask(self, messages: Sequence[Message]) -> Message:
         """One share for each client, once enough peers signed the same list (or, from a server trusted in this, from
         the list itself)."""
@@ -177,9 +197,12 @@ class Client:
             which = SEED if v in self._survivors else MASK_KEY
             entries.append(ENTRY.pack(v, which, shares[which].to_bytes(33)))
         answer = self._signed("unmask", b"".join(entries))
-        # Nothing is left to give away, as far as Python can promise that memory is let go.
-        self._shares, self._channel, self._seed, self._letter_key, self._mask_key = {}, {}, b"", None, None
+        self._forget()
         return answer
+
+    def _forget(self) -> None:
+        """Nothing is left to give away, as far as Python can promise that memory is let go."""
+        self._shares, self._channel, self._seed, self._letter_key, self._mask_key = {}, {}, b"", None, None
 
     def _begin(self, stage: str) -> None:
         """Only in this order, and no second try: whatever goes wrong below, the client has stopped."""

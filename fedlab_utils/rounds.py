@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import is_dataclass
 
 import numpy as np
 import torch
@@ -91,13 +90,14 @@ def train(
         shaker, divisor = [source(r, _NOISE) for r in runs], value["participation"] * len(names)
 
     world = starts(federations, hidden, seed)[torch.from_numpy(seed_of)]
-    step = _step_of_the_grid(aggregator, schedule, weight)
+    step = np.array([_step_of_the_grid(aggregator, schedule[r], weight[r]) for r in runs])
     if kind is HospitalDP:  # rounding to a grid makes a clipped update longer by up to this, so it is clipped shorter
         slack = step * world.n_parameters**0.5
         if (slack > clip / 10).any():
+            worst = (slack / clip).argmax()
             raise ValueError(
-                f"aggregator rounds updates to steps of {step:.2g}, too coarse for max_update_norm={clip.min():g}; "
-                "give it more bits or a smaller limit."
+                f"aggregator rounds updates to steps of {step[worst]:.2g}, too coarse for "
+                f"max_update_norm={clip[worst]:g}; give it more bits or a smaller limit."
             )
     tests = test_rows(federations)
     metrics, messages = [_evaluate(world, tests, task)], [[] for _ in seed_of]
@@ -159,7 +159,7 @@ def train(
         change = local.flat() - start.flat()
         if kind is HospitalDP:
             length = torch.linalg.vector_norm(change, dim=1).clamp_min(1e-30)
-            change *= (torch.from_numpy(clip[run] - slack).to(change) / length).clamp_max(1).unsqueeze(1)
+            change *= (torch.from_numpy((clip - slack)[run]).to(change) / length).clamp_max(1).unsqueeze(1)
         if aggregator is None:
             mean, up = _in_the_open(change, weight[run, hospital], run, part)
         else:
@@ -194,12 +194,10 @@ def _schedule(rng: np.random.Generator, rounds: int, n: int, share: float, *, co
 
 
 def _step_of_the_grid(aggregator, schedule: list, weight: np.ndarray) -> float:
-    """The coarsest to which an aggregator rounds, once it agrees to every round that is to come; 0 if it does not."""
+    """The coarsest to which an aggregator rounds in one run, once it agrees to all of its rounds; 0 if it does not."""
     if not hasattr(aggregator, "check"):
         return 0.0
-    rounds = {
-        (len(m), int(weight[run, m].sum())) for run, one in enumerate(schedule) for m in one if len(m)
-    }
+    rounds = {(len(members), int(weight[members].sum())) for members in schedule if len(members)}
     return max((aggregator.check(*one) for one in sorted(rounds)), default=0.0)
 
 
@@ -248,7 +246,7 @@ def own_stream(setting: dict, sizes: Sequence[int]) -> tuple[int, ...]:
         return ()
     way = setting["aggregator"]
     about = sorted((k, repr(v)) for k, v in setting.items() if k not in ("aggregator", "record", "seed"))
-    about.append(("aggregator", repr(way) if is_dataclass(way) else type(way).__qualname__))  # an address is no name
+    about.append(("aggregator", type(way).__qualname__ if type(way).__repr__ is object.__repr__ else repr(way)))
     return (zlib.crc32(repr((about, list(sizes))).encode()),)
 
 

@@ -166,7 +166,8 @@ class SecureSum:
 
     Each hospital puts its update on a grid (`quantise.encode`), multiplied by its rows, with the rows as one more
     word; the server learns the sum of both, so the mean, and not the rows of one hospital. A hospital that is not
-    alive falls silent when masked words are due.
+    alive falls silent when masked words are due. Everybody learns who takes part, and of two hospitals each can
+    subtract its own update from the sum.
 
     Parameters
     ----------

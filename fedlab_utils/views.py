@@ -15,7 +15,8 @@ def who_sees_what(transcripts: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
     The *server* holds what it sends and receives. A *hospital* holds its own post, and the key where there is one; it
     is curious about the others. The *eavesdropper* holds every message, as if nothing else protected the line. The
-    *model user* holds the finished model alone.
+    *model user* holds the finished model alone. What server and eavesdropper can add up is a sum before any noise that
+    the server adds to it.
 
     Parameters
     ----------

@@ -415,7 +415,8 @@ def test_monte_carlo_counts_and_nearest_measures():
 
 def test_reference_patients_must_be_others(copies):
     frame, member, tables = copies
-    for known in (frame, pd.concat([frame[:5], cohort(300, seed=1)]), frame[member[0]].sample(frac=1, random_state=0)):
+    some, twice = frame[member[0]].sample(frac=1, random_state=0), pd.concat([frame[~member[0]]] * 2)
+    for known in (frame, pd.concat([frame[:5], cohort(300, seed=1)]), some, twice):
         with pytest.raises(ValueError, match="reference must hold other patients .*are among them"):
             attacks.domias(frame, member, tables, reference=known[frame.columns[::-1]])
     attacks.domias(frame, member, tables, reference=pd.concat([frame[:1], cohort(300, seed=1)]))  # a coincidence

@@ -433,12 +433,23 @@ def test_a_list_signed_in_another_session_of_the_same_round_is_worth_nothing():
         victim.unmask(old)
 
 
-def test_a_client_that_has_finished_holds_no_secret():
+def kept_by(client):
+    return [s for s in (client._shares, client._channel, client._seed, client._letter_key, client._mask_key) if s]
+
+
+def test_a_client_that_has_finished_or_stopped_holds_no_secret():
     game = Round()
     game.play()
-    for client in game.clients:
-        kept = (client._shares, client._channel, client._seed, client._letter_key, client._mask_key)
-        assert not any(kept)
+    assert not any(kept_by(client) for client in game.clients)
+    game = Round()
+    game.until_masked()
+    victim = game.clients[0]
+    with pytest.raises(ProtocolError, match="asked to unmask"):  # too early: no harm done
+        victim.unmask([])
+    assert kept_by(victim)
+    with pytest.raises(ProtocolError, match="dropped out itself"):
+        victim.check(secagg.survivor_list(SETUP, 0, [1, 2, 3, 4]))
+    assert not kept_by(victim)
 
 
 # --- tampering: on every way, in every field ----------------------------------------------------------------
@@ -973,6 +984,20 @@ def test_the_ledger_says_what_the_server_learns():
         table = run.ledger.table()
         server = table[(table["viewer"] == "server") & table["what"].str.contains("round")]
         assert set(server["what"]) == {"sum of updates of each round"}
+
+
+def test_a_run_does_not_depend_on_how_many_others_run_beside_it():
+    """Its clip norm leaves room for the grid of its own rounds, not of the coarsest of all runs."""
+    federation, promise = data.load("breast_cancer"), HospitalDP(noise_multiplier=1, max_update_norm=0.05)
+    work = dict(rounds=2, hidden=(4,), participation=0.7, privacy=promise, aggregator=SecureSum(bits=16, limit=0.5))
+    one, three = (federated.train(federation, seeds=n, seed=3, **work).params.flat()[0] for n in (1, 3))
+    assert (one == three).all()
+
+
+def test_hidden_participants_and_this_aggregator_exclude_each_other():
+    promise = HospitalDP(noise_multiplier=1, participants_hidden=True)
+    with pytest.raises(ValueError, match="participants_hidden must be False"):
+        federated.train(data.load("breast_cancer"), rounds=1, privacy=promise, aggregator=SecureSum())
 
 
 def test_rounding_does_not_stretch_an_update_beyond_the_clip_norm():

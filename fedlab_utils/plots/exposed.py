@@ -22,7 +22,7 @@ def bell_curves(
     with_: np.ndarray,
     seen: float | None = None,
     *,
-    label: str = "scaled logit of her diagnosis",
+    label: str = "scaled logit of her outcome",
     titles: Sequence[str] = ("",),
 ) -> Figure:
     """One patient in many models: those trained without and those trained with this patient, as bell curves.
@@ -67,7 +67,7 @@ def loss_gap(members: np.ndarray, others: np.ndarray, by_model: tuple[np.ndarray
     bins = np.linspace(*np.quantile(both, [0.005, 0.995]), 25)
     for values, colour, name in ((others, OTHERS, "others"), (members, MEMBERS, "members")):
         left.hist(np.clip(values, bins[0], bins[-1]), bins, color=colour, alpha=0.5, label=name)
-    left.set(xlabel="scaled logit of the true diagnosis (right: sure)", ylabel="patients", title="one model")
+    left.set(xlabel="scaled logit of the true outcome (right: sure)", ylabel="patients", title="one model")
     left.legend(frameon=False)
     every = np.concatenate(by_model)
     ends = [every.min() / 1.3, every.max() * 1.3]
@@ -129,7 +129,7 @@ def patients(
     ----------
     x, y : where the dots are, [n]; missing values are drawn at the lower edge
     found : how often each is found when in the training set, 0 to 1, [n]
-    kind : what the marker stands for, such as a diagnosis, [n]
+    kind : what the marker stands for, such as an outcome, [n]
     labels : of the axes
     names : row -> what is written beside the dot
     """

@@ -191,8 +191,8 @@ for what, held in (("update", updates["Harbour"]), ("masked update", from_words(
     print(f"columns of the record read from the {what}: {columns_read(held)} of {len(record)}")
 
 # %% [markdown]
-# (Among uniform numbers a column may agree by accident once in a while. So a 1 here or further down is no leak,
-# and all eleven are one.)
+# (Among uniform numbers a column may agree by accident once in a while. So 1 of 11 here or further down is no
+# leak; 11 of 11 is.)
 #
 # ## Who agrees on the masks?
 #
@@ -224,10 +224,10 @@ print(f"{8 * len(at_harbour)} bits; both have the same: {at_northgate == at_harb
 
 # %% [markdown]
 # A shared secret of 32 bytes is not yet a mask of thousands of words. Two more standard parts: HKDF turns the
-# secret into a clean key and notes what it is for and whose two keys made it (RFC 5869; a public key has twins
-# with the same secret, RFC 7748 section 7, and a cheat who advertised Harbour's twin would otherwise share all
-# its masks), and a cipher, AES in counter mode, stretches the key into as many words as we like. To somebody
-# without the key they look uniform.
+# secret into a clean key and notes what it is for and whose two keys made it (RFC 5869). A cipher, AES in
+# counter mode, then stretches the key into as many words as we like. (Why whose keys? A public key has twins
+# that give the same secret, RFC 7748 section 7. With a cheat who advertised a twin of Harbour's key, everybody
+# would otherwise use Harbour's masks once more.) To somebody without the key they look uniform.
 
 # %%
 from cryptography.hazmat.primitives import hashes
@@ -264,9 +264,9 @@ print("the sum is the same:", (sum(sent.values()) == sum(words.values())).all())
 
 # %% [markdown]
 # The server carried every public key and every masked update, and has none of the masks. From here on "says
-# nothing" means: to anybody who cannot break X25519 or AES. (Who records the messages today, and has a large
-# quantum computer one day, could take pair masks off.) (It could still *swap* the public keys for its own, and
-# sit in the middle of every pair. That is why keys are signed; we come to it.)
+# nothing" means: to anybody who cannot break X25519 or AES. (Whoever records the messages today, and has a
+# large quantum computer one day, could take pair masks off. And already today the server could *swap* the
+# public keys for its own, and sit in the middle of every pair. That is why keys are signed; we come to it.)
 #
 # ## A hospital drops out
 #
@@ -369,9 +369,9 @@ checks.combine(combine_solution)
 # %% [markdown]
 # The package has the same for 256-bit secrets, with the operating system's randomness. So before the round each
 # hospital cuts its private key into five pieces, keeps one, and sends one to each of the others, sealed,
-# through the server. (Sealed under a *second* pair of keys, for letters only: the mask key may have to be
-# opened later, and would open the letters with it.) When Harbour falls silent, three of the others send the
-# server their piece of *Harbour's* key.
+# through the server. (Sealed under a *second* pair of keys, for letters only: the private key from which the
+# masks come, the *mask key*, may have to be opened later, and would open the letters with it.) When Harbour
+# falls silent, three of the others send the server their piece of *Harbour's* key.
 
 # %%
 from fedlab_utils import shamir
@@ -426,10 +426,10 @@ for said, held in (("Harbour dropped out", pair_masks_off), ("Harbour is here", 
     print(f"'{said}': columns read {columns_read(from_words(held))} of {len(record)}")
 
 # %% [markdown]
-# Whatever the server says, one mask stays on. This is the whole protocol, and the kit's `secagg` module is this
-# picture (Figure 4 of the paper). Round 3 is for a server that tells different hospitals different stories:
-# each hospital signs what it was told, with a key that the others know from *outside the server*, and nobody
-# opens anything before enough have signed the same. (A deep section below plays that server.)
+# Whatever the server says, one mask stays on. The picture below is the whole protocol (Figure 4 of the paper),
+# and the package's `secagg` module follows it. Round 3 is for a server that tells different hospitals different
+# stories: each hospital signs what it was told, with a key that the others know from *outside the server*, and
+# nobody opens anything before enough have signed the same. (A deep section below plays that server.)
 
 # %%
 plots.show(
@@ -441,8 +441,8 @@ plots.show(
 )
 
 # %% [markdown]
-# (The kit signs every message of a hospital, the paper only keys and lists.) In code, five hospitals and one
-# that falls silent, with every message a real row of bytes. The threshold is four of five, the package's
+# (The package signs every message of a hospital, the paper only keys and lists.) In code: five hospitals, of
+# which one falls silent, and every message a real row of bytes. The threshold is four of five, the package's
 # default, more than two thirds; three would do if nobody works for the server:
 
 # %%
@@ -811,9 +811,7 @@ widgets.lab(
 # are there, and the others open its own mask. At every stage enough must be left, or nobody goes on.</details>
 #
 # <details><summary>8 bits, and a low threshold?</summary>30 hospitals share the 255 steps of a word, so 8 are left for
-# the way from -1 to 1: the mean becomes a staircase with noise. Below one half the package refuses, since two
-# groups
-# could then be told two stories about one hospital.</details>
+# the way from -1 to 1: the mean becomes a staircase with noise. At one half or less the package refuses, since two groups could then be told two stories about one hospital.</details>
 #
 # A p-value tests one thing: whether single bytes are evenly spread. Passing it is necessary and proves little,
 # as the next *break it* shows.
@@ -863,14 +861,15 @@ plots.show(
 )
 
 # %% [markdown] tags=["deep"]
-# On the left both lines climb with about the square. With 1,000 values nearly all of it is keys, shares and
-# signatures, and with 100,000 still much of it; for far larger models the masks take over. (A signature that
-# all hospitals check is checked once here, as all of them run on one machine.) For a network of hospitals all
-# this is small: about a second, and for 100,000 values hardly more bytes than without. For ten thousand phones
-# it is not, and Bell et al. 2020 (eprint 2020/704) do not let everybody talk to everybody: a sparse random
-# graph is enough. In their example for 10,000 clients each one talks to 3% of the others, 300, and can be sure
-# that its input is added to those of at least 5,000 others, with up to 5% dishonest and 5% dropping out. Our
-# line on the right is an estimate on paper from the sizes of messages; the kit runs the complete graph.
+# On the left both lines climb, towards the right with about the square. With 1,000 values nearly all of it is
+# keys, shares and signatures, and with 100,000 still much of it; for far larger models the masks take over. (A
+# signature that all hospitals check is checked once here, as all of them run on one machine.) For a network of
+# hospitals all this is small: seconds at most, and for 100,000 values hardly more bytes than without. For ten
+# thousand phones it is not, and Bell et al. 2020 (eprint 2020/704) do not let everybody talk to everybody: a
+# sparse random graph is enough. In their example for 10,000 clients each one talks to 3% of the others, 300,
+# and can be sure that its input is added to those of at least 5,000 others, with up to 5% dishonest and 5%
+# dropping out. Our line on the right is an estimate on paper from the sizes of messages; the package runs the
+# complete graph.
 #
 # Two published numbers to check ourselves against: Bonawitz et al. give 1.73 times the traffic of plain 16-bit
 # values for $2^{10}$ users with $2^{20}$ values, and 1.98 times for $2^{14}$ users with $2^{24}$ values. With
@@ -882,7 +881,7 @@ for n, d, published in ((2**10, 2**20, 1.73), (2**14, 2**24, 1.98)):
     theirs = (keys + sealed_shares + words_sent) / (16 * d)
     ours = secagg.traffic(n, d, 32)
     ours = (ours["client sends"] + ours["client receives"]) / (2 * d)
-    print(f"{n:6,} users, {d:10,} values: published {published}, recomputed {theirs:.2f}; this kit {ours:.2f}")
+    print(f"{n:6,} users, {d:10,} values: published {published}, recomputed {theirs:.2f}; this package {ours:.2f}")
 
 # %% [markdown] tags=["deep"]
 # The published factors come out. Ours are higher since our words have 32 bits, where 26 and 30 would do, and
@@ -960,14 +959,15 @@ opened = seen - np.random.RandomState(found[0]).randint(0, 2**32, len(seen), dty
 print(f"seeds that fit: {len(found)}; the right one: {found == [secret_seed]}; {took:.1f} s for all 2^{SEED_BITS}")
 print(f"columns of the record read: {columns_read(from_words(opened))} of {len(record)}")
 minutes, years = took * 2.0 ** (np.array([28, 32]) - SEED_BITS) / 60, took * 2.0 ** (256 - SEED_BITS) / 3.2e7
-print(f"at this speed: 2^28 seeds in {minutes[0]:.0f} minutes, 2^32 in {minutes[1]:.0f}, 2^256 in {years:.0e} years")
+print(f"at this speed: 2^28 seeds in {minutes[0]:.0f} min, 2^32 in {minutes[1]:.0f} min, 2^256 in {years:.0e} years")
 
 # %% [markdown] tags=["deep"]
 # Thirty-two bits are a coffee break or a long lunch of one processor core, not years. This is no invented
 # example. In Flower 1.41, a framework in wide use, SecAgg+ agrees on 256 bits as we do, writes the pair's key
 # as base64 text, and its `pseudo_rand_gen` folds that by XOR into one number of 32 bits for
-# `np.random.RandomState`. Bytes of such text start with a zero, so 28 bits are left of a pair's key (and 32 of
-# a hospital's own seed). It has been reported to its makers: github.com/flwrlabs/flower, issue 7522 of July
+# `np.random.RandomState`. Each byte of such text starts with a zero bit, so 28 bits are left of a pair's key
+# (and 32 of a hospital's own seed). It has been reported to its makers: github.com/flwrlabs/flower, issue 7522
+# of July
 # 2026. (Our search needs the other masks on the vector to be known, as above. Nothing here was tried against
 # anybody's system.) The lesson to take along: look for the *narrowest* place.
 
@@ -1044,8 +1044,9 @@ print(f"from a perfect sum over two models: {columns_read(tilted)} of {len(recor
 
 # %% [markdown]
 # The sum was exact and the protocol without fault (Pasquini et al. 2022, arXiv:2111.07380). One doctored model
-# for everybody can do much, too (Fowl et al. 2022, arXiv:2110.13057). So hospitals must sign *which model* they
-# were sent along with the list, and look at it before they train. Our kit, like most, does not do this.
+# for everybody can do much, too (Fowl et al. 2022, arXiv:2110.13057). So hospitals must look at the model
+# before they train, and sign, along with the list, *which model* they were sent. Our package, like most, does
+# not do this.
 #
 # **A small crowd.** If all five send updates from few patients, some neurons fire for one patient only, and
 # give that one away in the sum as they did in a batch (lesson 03). One patient in each hospital, then more:

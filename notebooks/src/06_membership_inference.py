@@ -33,12 +33,13 @@ print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {P
 #
 # Five hospitals examined 24 patients each for a rare disease. About half of the 120 had it, and only these went
 # into a register. On the register somebody trained a small network, which tells from risk factors what will
-# become of a patient's heart (the *outcome*: none, coronary, other), and published it. No name, no record, only
-# a model. Whoever was in its training set has the disease.
+# become of a patient's heart (the *outcome*: none, coronary, other; the column is called `diagnosis`), and
+# published it. No name, no record, only a model. Whoever was in its training set has the disease.
 #
 # One of the 120 is Anna. An attacker knows the 120 records, with what came of their hearts (from an insurer,
-# say), and not who had the disease. So they train 255 registers of their own, tossing a coin for every patient,
-# and look at one number: how sure is each model of *Anna's* outcome?
+# say), and not who had the disease. So they make up 255 registers of their own, tossing a coin for every
+# patient, train a model on each (a **shadow model**), and look at one number: how sure is each model of
+# *Anna's* outcome?
 
 # %%
 import numpy as np
@@ -162,8 +163,9 @@ plots.show(
 # %% [markdown]
 # **Equal AUC.** The first attack is harmless: whoever it accuses may say "you guessed". The second is a breach:
 # at five false alarms in a thousand, one member in seven is found. An average over all patients cannot tell
-# them apart, and accuracy is an average too. So we look where accusations are rare and believed: **TPR at a low
-# FPR**, and the ROC on logarithmic axes (Carlini et al. 2022, arXiv:2112.03570).
+# them apart, and accuracy is an average too. So we look where accusations are rare and believed: **TPR** (the
+# share of members found) **at a low FPR** (the share of others accused), and the ROC on logarithmic axes
+# (Carlini et al. 2022, arXiv:2112.03570).
 #
 # <div class="alert alert-info"><b>Your turn ★</b> From <code>scores</code> and <code>member</code> (true or false),
 # return the share of members found when at most a share <code>fpr</code> of the others lies above the
@@ -197,7 +199,7 @@ print("256 models, 0.01%:", by_loss.tpr_at(0.0001))
 
 # %% [markdown]
 # A number that the sample cannot carry is not printed. (Ten false alarms may be one patient in ten models. So
-# the rule is necessary and not enough; what carries the interval is a bootstrap over the 120 patients.)
+# the rule is necessary and not enough; what carries the interval is the bootstrap over patients and models.)
 # Remember this when a paper shows a TPR at 0.1% from a test set of two hundred patients.
 #
 # ## The yardstick: calibrate by shadow models
@@ -271,15 +273,15 @@ for name, result in strong.items():
 plots.show(
     plots.roc(strong),
     alt="Three ROC curves on logarithmic axes with bands. The loss threshold follows the coin's line. Calibrated loss and "
-    "LiRA stay far above it; at 1% false alarms LiRA finds ten times as many members as the loss threshold.",
+    "LiRA stay far above it; at 1% false alarms LiRA finds more than ten times as many members as the loss threshold.",
 )
 
 # %% [markdown]
 # Same models, same patients: one attack reports "no better than a coin", the other finds more than ten times as
-# many. The bands do not meet at 1%, so this ordering is *resolved* here. And further left LiRA's curve stays
-# up: some accusations are practically certain. **A weak attack proves nothing.** (The calibrated loss lies
-# between. It treats a jump of one unit of loss alike in patients for whom that is usual and in those for whom
-# it is not.)
+# many. The bands of LiRA and of the loss threshold do not meet at 1%, so this ordering is *resolved* here. And
+# further left LiRA's curve stays up: some accusations are practically certain. **A weak attack proves
+# nothing.** (The calibrated loss lies between. It treats a jump of one unit of loss alike in patients for whom
+# that is usual and in those for whom it is not.)
 #
 # ## Who is exposed?
 #
@@ -292,13 +294,13 @@ each = lira.most_exposed(len(people)).sort_values("row").reset_index(drop=True) 
 age, pressure = people["age"].to_numpy(float), people["systolic_bp"].to_numpy(float)
 plots.show(
     plots.patients(age, pressure, each["found"], people["diagnosis"], names={anna: "Anna"}),
-    alt="The 120 patients by age and blood pressure, the marker is the diagnosis, the colour how often they are found. Most "
-    "patients without heart trouble are pale; most of those with a diagnosis are dark.",
+    alt="The 120 patients by age and blood pressure, the marker is the outcome, the colour how often they are found. Most "
+    "patients without heart trouble are pale; most of the others are dark.",
 )
 
 # %% [markdown]
 # Dark dots are found nearly always, at one false alarm in a hundred. Here are the darkest, and then everybody
-# by diagnosis and hospital:
+# by outcome and hospital:
 
 # %%
 top = lira.most_exposed(6)
@@ -379,7 +381,7 @@ def draw(hospital_size):  # the first so many of each hospital, always in the sa
     return federation.replace_train({name: frame.reset_index(drop=True) for name, frame in frames.items()}).pooled()
 
 
-def accuracy_of_others(models):  # p above 50% for the true diagnosis, among those not in training
+def accuracy_of_others(models):  # p above 50% for the true outcome, among those not in training
     return ((models.logit > 0) & ~models.member).sum() / (~models.member).sum()
 
 
@@ -449,11 +451,11 @@ widgets.lab(
 # - a **hospital** that takes part sees the global model of every round,
 # - the **server** sees what each hospital sends.
 #
-# Models and federations are attacked with LiRA and 47 others, in which each patient takes part by a coin (and
-# half as many again, which teach the attacker how much weight to give to what they see). Hospitals do not use
-# that they know their own patients; means and spreads for scaling come from all 120; how many patients a
-# hospital has is public. Beside the attackers stands how well a model does that was trained on all 120 (AUC on
-# test patients).
+# There are 48 models or federations of each kind, and in each of them every patient takes part by a coin. LiRA
+# attacks each one with the other 47 as its shadow models (and half as many again teach the attacker how much
+# weight to give to what they see). Hospitals do not use that they know their own patients; means and spreads
+# for scaling come from all 120; how many patients a hospital has is public. Beside the attackers stands how
+# well a model does that was trained on all 120 (AUC on test patients).
 
 # %%
 from fedlab_utils import federated, privacy, secagg, synth
@@ -618,8 +620,8 @@ display(shown.rename(columns={"bound": "promise: at most"}))
 # leaves it the hospitals' own models, each of a dozen patients; that is less, and far from nothing. Secure
 # aggregation takes single models from its eyes, and what is left is what a hospital sees. (It could also use
 # the last model alone, as the outsider does: where the outsider's number is larger, read that one. The weights
-# of the rounds are best on average, not at 1%.) So at 1% false alarms little is resolved here; look at the AUC
-# of the attacks as well (it comes second, and here it resolves more):
+# of the rounds are best on average, not at 1%.) At 1% false alarms the intervals of the two rows overlap, so
+# look at the AUC of the attacks as well (it comes second, and here it resolves more):
 
 # %%
 for name, who in (("federated averaging", "server"), ("secure aggregation", "hospital")):
@@ -628,10 +630,10 @@ for name, who in (("federated averaging", "server"), ("secure aggregation", "hos
 # %% [markdown]
 # A good part of the server's lead over a coin is gone, and none of the hospital's.
 #
-# **The outsider.** Names are no defence here: the model never saw one, and its two rows are one training (names
-# were never columns of it). Secure aggregation does not change this column either, *and it should not*: it
-# computes the same model from the same patients, and hides how. It protects against the server; whoever wants
-# to protect against the reader of the model has to change the model.
+# **The outsider.** Dropping names is no defence here: they were never columns of the model, so the first two
+# rows are one and the same training. Secure aggregation does not change this column either, *and it should
+# not*: it computes the same model from the same patients, and hides how. It protects against the server;
+# whoever wants to protect against the reader of the model has to change the model.
 #
 # **The promise.** Only the last three rows have a bound. What was found lies below it, as it should up to
 # chance (an interval may reach beyond: it says how unsure we are, not how strong the attack is). The distance
@@ -766,10 +768,10 @@ for models in (4, 16, 64, 192):
 # %% [markdown] tags=["deep"]
 # With four models and independent coins somebody is in all of them or in none, so LiRA as we have it cannot
 # start, and RMIA works. From 16 on the intervals of the two overlap widely: which is better with how many is
-# **not resolved** here, on 120 patients. (On the full data the order turns: with 64 models RMIA and the
-# calibrated loss are resolved *above* LiRA; `python course.py bench` prints it.) (More models of the same
-# patients would not help: the interval comes from the patients.) The papers resolve it on tens of thousands of
-# images.
+# **not resolved** here, on 120 patients. More models of the same patients would not help, since the interval
+# comes from the patients; the papers resolve it on tens of thousands of images. (On the full data the order
+# turns: with 64 models RMIA and the calibrated loss are resolved *above* LiRA; `python course.py bench` prints
+# it.)
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Three attackers, one training
@@ -790,11 +792,12 @@ plots.show(
 )
 
 # %% [markdown] tags=["deep"]
-# By AUC the server is ahead from the first round on: it sees models of a dozen patients each. Between a
-# hospital and an outsider nothing is resolved: what the earlier global models add to the last one is too little
-# to see here. These attackers follow the protocol. A server that *cheats* can send a hospital a model made for
-# reading (lesson 03, *break it*), and lesson 05 shows how a mask made badly gives a single update away. Nasr et
-# al. 2018 (arXiv:1812.00910) study attackers of all these kinds.
+# By AUC the server is ahead from the first round on, and nineteen more rounds add little for it: it sees models
+# of a dozen patients each. To a hospital and an outsider one round says next to nothing; the longer training
+# makes their leak. Between a hospital and an outsider nothing is resolved: what the earlier global models add
+# to the last one is too little to see here. These attackers follow the protocol. A server that *cheats* can
+# send a hospital a model made for reading (lesson 03, *break it*), and lesson 05 shows how a mask made badly
+# gives a single update away. Nasr et al. 2018 (arXiv:1812.00910) study attackers of all these kinds.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Auditing as a tool
@@ -872,14 +875,14 @@ for name, result in authors.items():
     print(f"{name:38} AUC {result.auc:.2f}; found at 1% {result.tpr_at(0.01):.1%}")
 
 # %% [markdown] tags=["deep"]
-# Whoever looks only at 1% false alarms may write "unable to determine" in the first line and in that of the
-# loss threshold, although both AUCs are clearly above .5; and so may whoever stops at the third or fourth, if
-# their intervals allow it. (DOMIAS: van Breugel et al. 2023, arXiv:2302.12580; Monte Carlo: Hilprecht et al.
-# 2019, arXiv:1906.03006.) The last line stands below. **What holds:** one paper reports an attack and the other
-# announces one, which many do not, and noise in training is the right idea. **What is missing:** which attack,
-# a positive control, a rate at few false alarms with its interval, and the patients most at risk. Aerni et al.
-# 2024 (arXiv:2404.17399) looked at five published defences and found leaks underestimated by far; averages in
-# place of the most vulnerable, and weak attacks, were among the reasons.
+# Whoever looks only at 1% false alarms may write "unable to determine" in the first two lines and in that of
+# the loss threshold, although all three AUCs are clearly above .5; and so may whoever stops at the third, if
+# its interval reaches down to 1%. (DOMIAS: van Breugel et al. 2023, arXiv:2302.12580; Monte Carlo: Hilprecht et
+# al. 2019, arXiv:1906.03006.) The last line stands below. **What holds:** one paper reports an attack and the
+# other announces one, which many do not, and the noise that [Sharma] adds in training is the right idea. **What
+# is missing:** which attack, a positive control, a rate at few false alarms with its interval, and the patients
+# most at risk. Aerni et al. 2024 (arXiv:2404.17399) looked at five published defences and found leaks
+# underestimated by far; averages in place of the most vulnerable, and weak attacks, were among the reasons.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ In the real world
@@ -892,8 +895,8 @@ for name, result in authors.items():
 #
 # They bring their own data formats, and live in repositories (in the package index there is an old release of
 # the first, a placeholder for the second, and another project by the name of the third), so we do not run them
-# here. The kit's tests compare `attacks.lira` and `attacks.rmia` with an independent, slow implementation that
-# follows the papers line by line, and shadow models of the fleet with models trained one by one.
+# here. The package's tests compare `attacks.lira` and `attacks.rmia` with an independent, slow implementation
+# that follows the papers line by line, and shadow models of the fleet with models trained one by one.
 #
 # Real patients, last. Two small data sets, 48 models each:
 

@@ -318,11 +318,11 @@ print(f"encrypted against plain, largest difference of any parameter after 3 rou
 print(", ".join(f"{name}: {value:.3g}" for name, value in aggregator.report.items()))
 
 # %% [markdown]
-# Look for `noise`: that of the encryption is far below a step of the grid, $2^{-20} \approx 10^{-6}$, so that
-# rounding removes all of it and what comes out is *exactly* the sum of what went in. (It could never show more
-# than half a step; that it is hundreds of times smaller is the reassurance. The package also refuses parameters
-# for which it would not be.) And `bits left` says how much larger than 1 numbers may become before the clock
-# goes round. Who sent what to whom?
+# (A *ciphertext* is a box.) Look for `noise`: that of the encryption is far below a step of the grid, $2^{-20}
+# \approx 10^{-6}$, so that rounding removes all of it and what comes out is *exactly* the sum of what went in.
+# (It could never show more than half a step; that it is hundreds of times smaller is the reassurance. The
+# package also refuses parameters for which it would not be.) And `bits left` says how much larger than 1
+# numbers may become before the clock goes round. Who sent what to whom?
 
 # %%
 log = locked.transcript
@@ -368,7 +368,7 @@ plots.show(
 # listens on the line sees what the server sees. Then read the two lines that stay the same: a hospital needs
 # the model of every round, and the finished model is what all this is for. No encryption helps there (lesson
 # 04): in the tribunal of lesson 06, boxes would empty the server's column and leave the other two as they are.
-# And the green field rests on one condition, that the key stays with the hospitals. We come to that.
+# And the green fields rest on one condition, that the key stays with the hospitals. We come to that.
 #
 # ## Live lab: what do digits cost?
 #
@@ -452,10 +452,10 @@ widgets.lab(
 #
 # ## Break it: the server holds the key
 #
-# Look at the server of a demonstration of federated learning with homomorphic encryption. In some of them the
-# server makes the keys, hands out the lock, adds the boxes, *unlocks the sum*, and sends the new model out: it
-# "decrypts only the aggregate". *Only* is a promise here, not mathematics. Whoever can unlock the sum can
-# unlock everything else.
+# Look at demonstrations of federated learning with homomorphic encryption. In some of them the server makes the
+# keys, hands out the lock, adds the boxes, *unlocks the sum*, and sends the new model out: it "decrypts only
+# the aggregate". *Only* is a promise here, not mathematics. Whoever can unlock the sum can unlock everything
+# else.
 #
 # Take lesson 03's patient: Harbour takes one step on one patient, and locks what changed with the server's
 # public key. (For one patient and one step, the change of a neuron's weights over the change of its bias *is*
@@ -537,11 +537,10 @@ for bits in (30, 20, 16, 12, 10):
 
 # %% [markdown] tags=["deep"]
 # Read the list downwards. Each bit less doubles the error. For a while the AUC does not notice: even noise of
-# more than half the size of an update averages out over parameters and rounds. (The last lines differ from run
-# to run.) Then, between two neighbouring lines, training is gone. **An AUC is a late alarm; the error of an
-# update is an early one**, and it can be measured before any patient is involved. (And before anybody calls the
-# noise of the middle line differential privacy: nothing was clipped, and it is calibrated to nothing; see
-# lesson 04.)
+# more than half the size of an update averages out over parameters and rounds. Then, within two lines, training
+# falls apart. (The last lines differ from run to run.) **An AUC is a late alarm; the error of an update is an
+# early one**, and it can be measured before any patient is involved. (And before anybody calls the noise of the
+# middle line differential privacy: nothing was clipped, and it is calibrated to nothing; see lesson 04.)
 
 # %% [markdown]
 # ## Break it: an answer with too many digits
@@ -627,15 +626,16 @@ for _ in range(2):
 #
 # **So who may see a raw decryption? Nobody but those who have the key anyway.** `EncryptedSum` brings the toy's
 # gap back: hospitals round to a grid *before* they lock, so every honest sum lies on a point of the grid, and
-# they unlock at home and round to the same grid before a number goes anywhere. What is handed to an auditor or
-# published as a model says nothing about the error. Cryptographers call the aim *IND-CPA-D*. If everybody
-# follows the rules and the rounding never fails, the answer is exactly the message, and nothing about the error
-# is told. Against somebody who *chooses* what is locked or unlocked it is a *mitigation, not a proof*: a
-# hospital that locks numbers half-way between two points, or a server that sends something else than the sum to
-# be unlocked, makes the rounding fall to one side or the other depending on the error; each such answer gives
-# away a little, and who may ask again and again collects it. Large added noise is proven (Li, Micciancio,
-# Schultz and Sorrell, Crypto 2022, eprint 2022/816); for rounding, Bossuat et al. (eprint 2024/853, a preprint)
-# bound how often it fails. Besides: new keys often, few answers, and no more digits than needed.
+# they unlock at home and round to the same grid before a number goes anywhere. If everybody follows the rules
+# and the rounding never fails, what is handed to an auditor or published as a model is exactly the message, and
+# says nothing about the error. Cryptographers call the aim *IND-CPA-D*.
+#
+# Against somebody who *chooses* what is locked or unlocked it is a *mitigation, not a proof*: a hospital that
+# locks numbers half-way between two points, or a server that sends something else than the sum to be unlocked,
+# makes the rounding fall to one side or the other depending on the error; each such answer gives away a little,
+# and who may ask again and again collects it. Large added noise is proven (Li, Micciancio, Schultz and Sorrell,
+# Crypto 2022, eprint 2022/816); for rounding, Bossuat et al. (eprint 2024/853, a preprint) bound how often it
+# fails. Besides: new keys often, few answers, and no more digits than needed.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Break it: the real key
@@ -706,7 +706,7 @@ def real_key(boxes, numbers):
 
 begin = time.perf_counter()
 found_key = real_key(wide_total, handed_out)
-print(f"a key of {len(found_key):,} values in {time.perf_counter() - begin:.1f} s")
+print(f"a key of {len(found_key):,} values in {time.perf_counter() - begin:.2f} s")
 
 # %% [markdown] tags=["deep"]
 # Is it the right one? SEAL's keys have coefficients -1, 0 and 1 only, which no wrong answer would have by luck.
@@ -817,12 +817,13 @@ display(table)
 # %% [markdown]
 # Read it by rows. Boxes cost the most bytes here, since 417 values fill a tenth of one, and need the fewest
 # conversations: one message up and one down, nobody has to be there at the same time, and whoever drops out is
-# missing from the sum. Masks cost a few more rounds of talk and little else, and trust fewer people. Boxes
-# hide, and do not protect from change: the server can add to them, leave one out or send an old one, and
+# missing from the sum. Masks cost a few more rounds of talk and little else, and trust fewer people.
+#
+# Boxes hide, and do not protect from change: the server can add to them, leave one out or send an old one, and
 # nothing rings. Nor does anybody count who is in: if only one hospital is left, or the server says so, "the
 # sum" is its update, and every other hospital can open it. Lesson 05's threshold and signatures are there for
-# that. And neither way hides what the *sum* says (lessons 04 and 06). And against four hospitals that join
-# forces nothing helps: the sum minus their own updates *is* the fifth's.
+# that. Neither way hides what the *sum* says (lessons 04 and 06), and against four hospitals that join forces
+# nothing helps: the sum minus their own updates *is* the fifth's.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ A key that nobody has
@@ -1173,8 +1174,7 @@ display(table.dropna().astype(int).T)
 # <details><summary>3. Somebody halves the scale's bits to get smaller boxes. What happens?</summary>The boxes stay as they are: their size
 # comes from ring and modulus. Digits go, and room above comes.</details>
 #
-# <details><summary>4. An auditor asks for the decrypted sum with all its digits. Why not?</summary>Ciphertext and raw decryption together are
-# equations without error in the key. Give the rounded sum, of numbers that were rounded before locking, too.</details>
+# <details><summary>4. An auditor asks for the decrypted sum with all its digits. Why not?</summary>A box and its raw decryption together are equations for the key, without error. Give the rounded sum, of numbers that were rounded before locking, too.</details>
 #
 # <details><summary>5. The server never saw an update. Is a patient safe from the finished model?</summary>No. The sum and the model are the same as in
 # the open; what they remember of a patient is the subject of lessons 04 and 06.</details>
