@@ -38,7 +38,8 @@ _STREAM = 7  # of random numbers
 class Estimate:
     """A number and its 95% interval; or, in `unresolved`, why there is none.
 
-    An estimate that the sample cannot resolve is NaN and says so when printed.
+    An estimate that the sample cannot resolve is NaN and says so when printed. With a format, such as ``f"{e:.1%}"``,
+    it prints in short, the interval in brackets.
     """
 
     value: float
@@ -54,7 +55,7 @@ class Estimate:
     def __format__(self, spec: str) -> str:
         if not spec or self.unresolved:
             return str(self)
-        return f"{self.value:{spec}} (95% interval {self.low:{spec}} to {self.high:{spec}})"
+        return f"{self.value:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

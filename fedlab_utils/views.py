@@ -44,10 +44,10 @@ def who_sees_what(transcripts: dict[str, pd.DataFrame]) -> pd.DataFrame:
         rounds = log["round"].nunique()
         for viewer, mine in held.items():
             others = mine[mine["sender"] != one] if viewer == "hospital" else mine
-            ends_with_the_model = viewer != "eavesdropper" and viewer != "server" or mine["what"].isin(_ADDED).any()
+            knows_the_sum = viewer in ("hospital", "model user") or mine["what"].isin(_ADDED).any()
             if others["what"].isin(_UPDATE).any():
                 level = 0
-            elif not ends_with_the_model:  # the untrained model that all start from is no secret
+            elif not knows_the_sum:  # the untrained model that all start from is no secret
                 level = 3
             else:
                 level = 1 if rounds > 1 and viewer != "model user" else 2

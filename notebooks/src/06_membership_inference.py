@@ -142,6 +142,7 @@ print(f"members found when 1% of the others are accused: {by_loss.tpr_at(0.01)}"
 #
 # Here are two attacks, made up in a few lines. The first one nudges every member's score up by a quarter of a
 # standard deviation. The second recognises one member in seven, for certain, and knows nothing about the rest.
+# (From here on brackets hold 95% intervals.)
 
 # %%
 rng = np.random.default_rng(0)
@@ -396,7 +397,7 @@ def reading(result, models, cohort):
     return (
         f"{len(models)} models of about {len(cohort.train) / 2:.0f} patients: LiRA finds {found:.1%} of the members at 1% "
         f"false alarms, AUC {result.auc:.2f}. Most exposed: a {who['age']:.0f}-year-old with {who['diagnosis']!r}, found in "
-        f"{worst['found']:.0%} of the models. Accuracy on others {accuracy_of_others(models):.0%} (always 'none': {common:.0%})."
+        f"{worst['found']:.0%} of the models. (Brackets: 95% intervals.) Accuracy on others {accuracy_of_others(models):.0%} (always 'none': {common:.0%})."
     )
 
 
@@ -546,13 +547,13 @@ def secure_sum():
 
 
 # %% [markdown]
-# Last, differential privacy at three budgets (unit: one patient record; $\delta = 10^{-5}$; 20 steps in which
-# everybody takes part). Since such a training is also much shorter than the others and has another optimiser,
-# one row has the same clipped steps without noise, so that you can tell the two apart; it is the positive
-# control of the rows below it. A private row has one entry that no other row has: **the most that any attacker
-# may reach**, now or ever. Lesson 04's bound $e^{\varepsilon} \text{FPR} + \delta$ holds for each pair of
-# epsilon and delta that the accountant gives for the training (the curve of its *privacy loss distribution*),
-# so the smallest of them counts:
+# Last, differential privacy at three budgets (unit: one patient record, more or less; $\delta = 10^{-5}$; 20
+# steps in which everybody takes part; each training released alone). Since such a training is also much shorter
+# than the others and has another optimiser, one row has the same clipped steps without noise, so that you can
+# tell the two apart; it is the positive control of the rows below it. A private row has one entry that no other
+# row has: **the most that any attacker may reach**, now or ever. Lesson 04's bound $e^{\varepsilon} \text{FPR}
+# + \delta$ holds for each pair of epsilon and delta that the accountant gives for the training (the curve of
+# its *privacy loss distribution*), so the smallest of them counts:
 
 # %%
 from dp_accounting import pld
@@ -802,8 +803,9 @@ plots.show(
 # %% [markdown] tags=["deep"]
 # ## ◆ Auditing as a tool
 #
-# An attack that finds somebody *proves* that epsilon is not smaller than something (lesson 04):
-# $\varepsilon \ge \ln((\text{TPR} - \delta)/\text{FPR})$. What does the register's leak prove?
+# An attack that finds somebody *proves* that epsilon (at a $\delta$ of $10^{-5}$, for one patient more or less)
+# is not smaller than something (lesson 04): $\varepsilon \ge \ln((\text{TPR} - \delta)/\text{FPR})$. What does
+# the register's leak prove?
 
 # %% tags=["deep"]
 for name in ("federated averaging", "DP, ε = 4"):
@@ -815,7 +817,7 @@ for name in ("federated averaging", "DP, ε = 4"):
 # (Roughly: the threshold was chosen on the same scores.) For the private model the register's patients prove
 # nothing, and the promise was 4. They are ordinary people, and a promise has to hold for the worst one. An
 # auditor therefore plants a *canary* and looks at every step (`audit`, lesson 04). Here is that, through a
-# training of 40 steps for epsilon 3, beside the accountant:
+# training of 40 steps for epsilon 3 ($\delta = 10^{-5}$, one patient more or less), beside the accountant:
 
 # %% tags=["deep"]
 from fedlab_utils import audit
