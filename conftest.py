@@ -19,8 +19,18 @@ def runs_a_lesson(nodeid):
     return "_version_runs" in nodeid
 
 
-def pytest_collection_modifyitems(items):
-    """The runs of whole lessons take longest: they come first, so that no worker is left alone with one."""
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="run the short version of each lesson, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    """The runs of whole lessons take longest: they come first, so that no worker is left alone with one.
+
+    That short versions run is read off the source (tools/cells.py) unless --all wants them run.
+    """
+    if not config.getoption("--all"):
+        config.hook.pytest_deselected(items=[item for item in items if "short_version_runs" in item.nodeid])
+        items[:] = [item for item in items if "short_version_runs" not in item.nodeid]
     items.sort(key=lambda item: not runs_a_lesson(item.nodeid))
 
 

@@ -1,14 +1,6 @@
 #!/usr/bin/env python3
 """The one entry to the course; Python's standard library is all it needs.
 
-    python course.py lab           set everything up, then open the lessons in JupyterLab
-    python course.py reset 03      give lesson 03 back as it was; your version is kept beside it
-    python course.py doctor        a few lines about this machine, to mail before a workshop
-    python course.py test          every check of the project
-    python course.py bench         speed against other tools; time of each lesson
-    python course.py notebooks     rebuild the lessons whose source in notebooks/src changed
-    python course.py lint          style and likely mistakes
-
 Everything is installed into the folder .venv beside this file, the first time only; deleting that folder
 undoes it. With --here the Python that runs this file is used instead, for those who have an environment of
 their own (conda, a hub). What follows "--" goes to the tool behind:
@@ -33,15 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 WORK = ROOT / "work"  # the learner's copies, out of reach of a git pull
 OLDEST, NEWEST = (3, 11), (3, 13)  # the range in pyproject.toml; run so far: 3.11
-EXTRAS = {
-    "lab": ["lab"],
-    "doctor": ["lab"],
-    "test": ["lab", "test"],
-    "bench": ["lab", "test", "bench"],
-    "notebooks": ["lab"],
-    "lint": ["lab", "test"],
-}
-MINUTES = {"lab": "2 to 5", "test": "3 to 6", "bench": "4 to 8"}
+VERBS = {}  # name -> what `verb` notes beside the function of that name
 
 
 def say(text: str) -> None:
@@ -114,13 +98,14 @@ def ensure(verb: str, here: bool) -> str:
     """Return the Python to use, with everything installed that the verb needs."""
     python = Path(sys.executable) if here else venv_python(ROOT)
     stamp = (Path(sys.prefix) if here else ROOT / ".venv") / "fedlab-course.json"
-    if python.exists() and is_installed(stamp, EXTRAS[verb]):
+    extras = VERBS[verb]["extras"]
+    if python.exists() and is_installed(stamp, extras):
         return str(python)
     where = "this Python's own environment" if here else "the folder .venv"
-    say(f"Setting up {where}: about {MINUTES.get(verb, '2 to 5')} minutes, this time only.")
+    say(f"Setting up {where}: about {VERBS[verb]['minutes']} minutes, this time only.")
     if not python.exists():
         make_venv(python)
-    install(python, EXTRAS[verb], stamp, pinned=not here)
+    install(python, extras, stamp, pinned=not here)
     return str(python)
 
 
@@ -141,16 +126,8 @@ def install(python: Path, extras: list[str], stamp: Path, *, pinned: bool) -> No
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder, "constraints.txt")
         constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        command = [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-input",
-            "-e",
-            f".[{','.join(extras)}]",
-        ]
+        wish = ["--disable-pip-version-check", "--no-input", "-e", f".[{','.join(extras)}]"]
+        command = [str(python), "-m", "pip", "install", *wish]
         # An environment of one's own keeps its versions: there only pyproject's ranges count.
         command += ["-c", str(constraints)] if pinned else []
         failed = run_with_heartbeat(command, log)
@@ -241,7 +218,20 @@ def restore(number: str, lessons: Path, work: Path, now: str) -> str:
 # ---------------------------------------------------------------- the verbs
 
 
-def lab(python: str, rest: list[str]) -> int:
+def verb(*, extras: list[str] | None, minutes: str = "2 to 5", takes: dict[str, dict] | None = None):
+    """Make a function a verb: which extras of pyproject.toml it needs (None: no environment at all), the minutes to
+    install them, and the arguments it takes, as argparse wants them; its docstring is what --help says."""
+
+    def note(function):
+        VERBS[function.__name__] = dict(help=function.__doc__, extras=extras, minutes=minutes, takes=takes or {})
+        return function
+
+    return note
+
+
+@verb(extras=["lab"])
+def lab(python: str, options: argparse.Namespace) -> int:
+    """set everything up, then open the lessons in JupyterLab"""
     for message in refresh(ROOT / "notebooks", WORK):
         say(message)
     say(f"JupyterLab opens on your own copies of the lessons, in {WORK}. To stop it: Ctrl-C here.")
@@ -256,7 +246,7 @@ def lab(python: str, rest: list[str]) -> int:
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # in a container everybody is root
-    command += rest
+    command += options.rest
     if os.name != "nt":
         os.chdir(WORK)
         os.execv(python, command)  # JupyterLab takes this process over, so that stopping it stops everything
@@ -268,59 +258,79 @@ def lab(python: str, rest: list[str]) -> int:
             continue  # JupyterLab asks whether to stop: wait for its answer
 
 
-def lint(python: str, rest: list[str]) -> int:
-    return run([python, "-m", "ruff", "check", *(rest or ["."])])
+@verb(extras=None, takes={"lesson": dict(nargs="+", help="its number, such as 03")})
+def reset(python: str, options: argparse.Namespace) -> int:
+    """give a lesson back as it was; your version is kept beside it"""
+    for number in options.lesson:
+        say(restore(number, ROOT / "notebooks", WORK, time.strftime("%Y%m%d-%H%M%S")))
+    return 0
 
 
-def test(python: str, rest: list[str]) -> int:
+@verb(extras=["lab"])
+def doctor(python: str, options: argparse.Namespace) -> int:
+    """a few lines about this machine, to mail before a workshop"""
+    return run([python, str(ROOT / "tools" / "doctor.py"), *options.rest])
+
+
+@verb(extras=["lab", "test"], minutes="3 to 6")
+def test(python: str, options: argparse.Namespace) -> int:
+    """every check of the project; with -- --all the short version of each lesson, too"""
     say("Style first, then every check on two workers: about 10 minutes.")
-    style = lint(python, [])
+    style = run([python, "-m", "ruff", "check", "."])
     share = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # conftest.py refines it
-    checks = run([python, "-m", "pytest", *share, *rest])
+    checks = run([python, "-m", "pytest", *share, *options.rest])
     return style or checks
 
 
-def bench(python: str, rest: list[str]) -> int:
+@verb(extras=["lab", "test", "bench"], minutes="4 to 8")
+def bench(python: str, options: argparse.Namespace) -> int:
+    """speed against other tools; time of each lesson"""
     say("Speed against other tools, then the time of every lesson: 20 to 30 minutes. Let nothing else run.")
     failed = 0
     for script in sorted((ROOT / "tests" / "benchmarks").glob("*.py")):
         say(f"\n{script.stem}")
-        failed |= run([python, str(script), *rest])
+        failed |= run([python, str(script), *options.rest])
     say("\nlessons")
     return failed | run([python, str(ROOT / "tools" / "lessons.py"), "--time"])
 
 
-def doctor(python: str, rest: list[str]) -> int:
-    return run([python, str(ROOT / "tools" / "doctor.py"), *rest])
+@verb(extras=["lab"], takes={"lesson": dict(nargs="*"), "--all": dict(action="store_true")})
+def notebooks(python: str, options: argparse.Namespace) -> int:
+    """rebuild the lessons whose source in notebooks/src changed, or those named by number, or --all"""
+    which = options.lesson + ["--all"] * options.all
+    return run([python, str(ROOT / "tools" / "lessons.py"), *which, *options.rest])
 
 
-def notebooks(python: str, rest: list[str]) -> int:
-    return run([python, str(ROOT / "tools" / "lessons.py"), *rest])
+@verb(extras=["lab", "test"])
+def lint(python: str, options: argparse.Namespace) -> int:
+    """style and likely mistakes"""
+    return run([python, "-m", "ruff", "check", *(options.rest or ["."])])
 
 
 def main(arguments: list[str]) -> int:
     complaint = wrong_python(sys.version_info[:2])
     if complaint:
         sys.exit(complaint)
+    here = dict(action="store_true", help="use the Python that runs this file, no .venv")
+    about = __doc__ + "\nVerbs:\n" + "\n".join(f"    {name:14}{noted['help']}" for name, noted in VERBS.items())
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--here", **here)
+    verbs = parser.add_subparsers(dest="verb", metavar="verb", help="one of those above")
+    for name, noted in VERBS.items():
+        one = verbs.add_parser(name, description=noted["help"])
+        one.add_argument("--here", default=argparse.SUPPRESS, **here)  # --here may stand before the verb or after it
+        for argument, settings in noted["takes"].items():
+            one.add_argument(argument, **settings)
     cut = arguments.index("--") if "--" in arguments else len(arguments)
-    shape = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=shape)
-    parser.add_argument("verb", choices=["lab", "reset", "doctor", "test", "bench", "notebooks", "lint"])
-    parser.add_argument("lesson", nargs="*", help="for reset and notebooks: the lesson's number, such as 03")
-    parser.add_argument("--all", action="store_true", help="for notebooks: rebuild all of them")
-    parser.add_argument("--here", action="store_true", help="use the Python that runs this file, no .venv")
-    options, rest = parser.parse_args(arguments[:cut]), arguments[cut + 1 :]
-    if options.verb == "reset":
-        if not options.lesson:
-            parser.error("reset needs the number of a lesson, such as: python course.py reset 03")
-        for number in options.lesson:
-            say(restore(number, ROOT / "notebooks", WORK, time.strftime("%Y%m%d-%H%M%S")))
+    options, unknown = parser.parse_known_args(arguments[:cut])
+    if unknown:
+        parser.error(f"{' '.join(unknown)}: not known here; options of the tool behind go after --")
+    if not options.verb:
+        parser.print_help()
         return 0
-    if options.verb == "notebooks":
-        rest = options.lesson + ["--all"] * options.all + rest
-    elif options.lesson or options.all:
-        parser.error(f"{options.verb} takes no lesson and no --all; options of the tool behind go after --")
-    return globals()[options.verb](ensure(options.verb, options.here), rest)
+    options.rest = arguments[cut + 1 :]
+    python = sys.executable if VERBS[options.verb]["extras"] is None else ensure(options.verb, options.here)
+    return globals()[options.verb](python, options)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from scipy.stats import beta
 from torch import Tensor
 
 from fedlab_utils import fleet
-from fedlab_utils.accounting import checked_delta, checked_rate, gaussian_epsilon
-from fedlab_utils.arguments import number, whole
+from fedlab_utils._arguments import number, whole
+from fedlab_utils.privacy.accounting import checked_delta, checked_rate, gaussian_epsilon
 
 __all__ = ["Audit", "Release", "ceiling", "epsilon_lower_bound", "judge", "pull"]
 
@@ -100,8 +100,14 @@ def epsilon_lower_bound(
     models
         Models to count, half of them with the canary (two fixed halves: coin flips would only add the luck of the
         split). Half as many again are trained to choose the attacker's score and threshold.
+    delta
+        Probability with which the promise may fail.
+    confidence
+        With which each bound holds, from 0.5 to below 1.
     canary_norm
         Length of the canary's gradient before clipping. At least the clip norm, or the audit is too mild.
+    seed
+        Of the patients, the sampling and the noise.
 
     Returns
     -------
@@ -180,6 +186,18 @@ def judge(
         Into which direction the canary pulled in each step, ``[steps]``; see `pull`.
     gaussian
         Whether to refine. Only for Gaussian noise at sampling rate 1.
+    delta, confidence
+        As in `epsilon_lower_bound`.
+
+    Returns
+    -------
+    Audit
+        As from `epsilon_lower_bound`.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or models with or without the canary are missing in the first third or in the rest.
     """
     delta, share = checked_delta(delta), number("confidence", confidence)
     if not 0.5 <= share < 1:
@@ -189,6 +207,7 @@ def judge(
     if transcript.shape != (len(present), len(pull)):
         raise ValueError(f"transcript must be [{len(present)}, {len(pull)}], models and steps; got {transcript.shape}.")
     scores = {"sum": transcript @ pull, "differences": np.diff(transcript) @ np.diff(pull)}
+    # Chosen and counted on the same models, the luck of the choice would pass for proof.
     cut = len(present) // 3
     halves = [present[:cut], present[cut:]]
     if any(not 0 < half.sum() < len(half) for half in halves):

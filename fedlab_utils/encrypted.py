@@ -24,7 +24,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from fedlab_utils.arguments import number, uploads, whole
+from fedlab_utils._arguments import number, uploads, whole
+from fedlab_utils.federated import Aggregator
 
 # Most bits of modulus for 128 bits of security against classical computers with a ternary secret key, by ring: the
 # guidelines of Bossuat et al. (eprint 2024/463), a little stricter for every ring than the Homomorphic Encryption
@@ -104,6 +105,16 @@ def hospital_context(parameters: Parameters | None = None):
     Whoever decrypts can also encrypt with the secret key (half the time and a seventh of the noise of a public key),
     and sums need neither relinearisation nor Galois keys. TenSEAL makes relinearisation keys all the same, so the
     context is written without them and read again.
+
+    Parameters
+    ----------
+    parameters
+        Of the encryption; None is `Parameters` as they come.
+
+    Raises
+    ------
+    ImportError
+        If TenSEAL is not installed.
     """
     ts, p = _tenseal(), parameters or Parameters()
     made = ts.context(ts.SCHEME_TYPE.CKKS, p.ring, -1, list(p.modulus_bits), ts.ENCRYPTION_TYPE.SYMMETRIC, n_threads=1)
@@ -117,7 +128,19 @@ def server_context(context) -> bytes:
 
 
 def encrypt(context, values) -> list[bytes]:
-    """Ciphertexts of numbers, `slots` to each; the last one is filled up with zeros.
+    """Ciphertexts of numbers, `Parameters.slots` to each; the last one is filled up with zeros.
+
+    Parameters
+    ----------
+    context
+        From `hospital_context`.
+    values
+        ``[d]``, finite.
+
+    Returns
+    -------
+    list of bytes
+        As they travel.
 
     Raises
     ------
@@ -134,7 +157,19 @@ def encrypt(context, values) -> list[bytes]:
 
 
 def add(server: bytes, uploads: Iterable[Sequence[bytes]]) -> list[bytes]:
-    """The server's work: ciphertexts of the sums, from those of each hospital (as lists of one length).
+    """The server's work: ciphertexts of the sums.
+
+    Parameters
+    ----------
+    server
+        From `server_context`.
+    uploads
+        For each hospital its ciphertexts, as lists of one length.
+
+    Returns
+    -------
+    list of bytes
+        As many ciphertexts as in each of the lists.
 
     Raises
     ------
@@ -154,7 +189,21 @@ def add(server: bytes, uploads: Iterable[Sequence[bytes]]) -> list[bytes]:
 
 
 def decrypt(context, ciphertexts: Sequence[bytes], n_values: int) -> np.ndarray:
-    """The raw decryption of the first `n_values` numbers: with the noise of encryption, so it must stay secret.
+    """The raw decryption of the first numbers: with the noise of encryption, so it must stay secret.
+
+    Parameters
+    ----------
+    context
+        From `hospital_context`.
+    ciphertexts
+        From `encrypt` or `add`.
+    n_values
+        How many numbers they hold, without the zeros at the end.
+
+    Returns
+    -------
+    ndarray
+        ``[n_values]``, float64.
 
     Raises
     ------
@@ -176,7 +225,7 @@ def decrypt(context, ciphertexts: Sequence[bytes], n_values: int) -> np.ndarray:
     return values[:n_values]
 
 
-class EncryptedSum:
+class EncryptedSum(Aggregator):
     """The seam of `federated.train`: the weighted mean of updates, added under encryption.
 
     A hospital multiplies its update by its share of all patients (sizes are public), rounds to the grid, encrypts.
@@ -192,17 +241,29 @@ class EncryptedSum:
     rounding
         Step of the grid. Must be well above the noise of encryption: at least 20 standard deviations of the sum's.
 
-    `context` is what the hospitals hold (with the secret key, made once), `server` what the server holds; `report` has
-    sizes, bits, the largest noise and the error of the last round (the noise is read off a raw decryption, and like
-    that it is for hospitals only).
+    Attributes
+    ----------
+    context
+        What the hospitals hold: with the secret key, made once.
+    server
+        What the server holds.
+    report
+        Sizes, bits, the largest noise and the error of the last round. The noise is read off a raw decryption, and like
+        that it is for hospitals only.
+
+    Raises
+    ------
+    ValueError
+        If `rounding` is too fine for the noise.
     """
 
-    delivers = True  # hospitals get the mean by these messages; the server could not send it
-    sees = None  # what the server learns
+    sees = None
+    delivers = True  # the server could not send the mean: it never has it
+    shows_participants = True
 
     def __init__(self, parameters: Parameters | None = None, *, rounding: float = 2.0**-20) -> None:
         self.parameters, self.rounding = parameters or Parameters(), number("rounding", rounding)
-        self.check(2)
+        self.grid_step(2)
         self.context = hospital_context(self.parameters)
         self.server = server_context(self.context)
         self.report: dict[str, float] = {}
@@ -212,9 +273,29 @@ class EncryptedSum:
         return f"EncryptedSum({self.parameters!r}, rounding={self.rounding!r})"
 
     def aggregate(self, updates, weights, *, alive, rng=None) -> tuple[np.ndarray, list[tuple]]:
-        """Mean ``[d]`` of the updates ``[n, d]`` of those `alive`, and the messages; `rng` is not needed.
+        """The weighted mean of the updates of those alive, added under encryption.
 
-        A message is (sender, receiver, what, bytes, values): ciphertexts one after the other as 8-bit numbers.
+        Parameters
+        ----------
+        updates
+            ``[n, d]``.
+        weights
+            Rows of each hospital, ``[n]``.
+        alive
+            Who is still there, true or false, ``[n]``.
+        rng
+            Not needed: the randomness of encryption is TenSEAL's own.
+
+        Returns
+        -------
+        mean, messages
+            The mean ``[d]``; and of each message sender, receiver, what it is, bytes, values: ciphertexts one after the
+            other as 8-bit numbers.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, or an update is too large to be rounded exactly.
         """
         steps, came, share = self._on_grid(updates, weights, alive)
         bodies = []
@@ -255,12 +336,18 @@ class EncryptedSum:
         if not np.abs(updates).max() < most:
             raise ValueError(f"updates must be finite and below {most:g} to be rounded exactly, and one is not.")
         came = np.flatnonzero(alive)
-        self.check(len(came))
+        self.grid_step(len(came))
         share = weights / weights.sum()
         return np.rint(updates[came] * share[came, None] / self.rounding), came.tolist(), share[came].sum()
 
-    def check(self, n: int, rows: int = 0) -> float:
-        """Refuse, before anything is trained, a grid too fine for the noise of a sum of n; step of a single update."""
+    def grid_step(self, n: int, rows: int = 0) -> float:
+        """Refuse a grid too fine for the noise of a sum of n; the step of a single update.
+
+        Raises
+        ------
+        ValueError
+            If the step is below 20 standard deviations of that noise.
+        """
         least = 2 * _SAFETY * self.parameters.noise(n)
         if self.rounding < least:
             noise = f"far above the noise of encryption at scale_bits={self.parameters.scale_bits}"

@@ -12,7 +12,8 @@ import pytest
 import torch
 from scipy.stats import binom, binomtest, norm
 
-from fedlab_utils import accounting, audit, data, federated, privacy
+from fedlab_utils import audit, data, federated, privacy
+from fedlab_utils.privacy import accounting
 
 STEPS, ROUNDS, CLIP = 40, 20, 1.0
 

@@ -3,52 +3,40 @@
 How one is written stands in `mechanism`; there is one module of checks for each lesson.
 """
 
-from fedlab_utils.checks.lesson_00 import gap_closed, overall_accuracy, server_still_sees
-from fedlab_utils.checks.lesson_01 import k_anonymity, link_records, pooled_sd, zeros_to_missing
-from fedlab_utils.checks.lesson_02 import best_discriminator, honest_score, near_copies
-from fedlab_utils.checks.lesson_03 import bytes_on_the_wire, client_start, fedavg_step, read_patient
-from fedlab_utils.checks.lesson_04 import clipped_sum, honest_epsilon, liars, posterior, sensitivity
-from fedlab_utils.checks.lesson_05 import combine, crooked, masked_number, safe_threshold
-from fedlab_utils.checks.lesson_06 import blind, calibrated_score, found_at
-from fedlab_utils.checks.lesson_07 import add_boxes, faulty_boxes, most_boxes
-from fedlab_utils.checks.mechanism import EXERCISES, Verdict, as_array, compare, exercise, hint, question, well_done
-
-__all__ = [
-    "EXERCISES",
-    "Verdict",
-    "add_boxes",
-    "as_array",
-    "best_discriminator",
-    "blind",
-    "bytes_on_the_wire",
-    "calibrated_score",
-    "client_start",
-    "clipped_sum",
-    "combine",
-    "compare",
-    "crooked",
-    "exercise",
-    "faulty_boxes",
-    "fedavg_step",
-    "found_at",
-    "gap_closed",
-    "hint",
-    "honest_epsilon",
-    "honest_score",
-    "k_anonymity",
-    "liars",
-    "link_records",
-    "masked_number",
-    "most_boxes",
-    "near_copies",
-    "overall_accuracy",
-    "pooled_sd",
-    "posterior",
-    "question",
-    "read_patient",
-    "safe_threshold",
-    "sensitivity",
-    "server_still_sees",
-    "well_done",
-    "zeros_to_missing",
-]
+from fedlab_utils.checks.lesson_00 import gap_closed as gap_closed
+from fedlab_utils.checks.lesson_00 import overall_accuracy as overall_accuracy
+from fedlab_utils.checks.lesson_00 import server_still_sees as server_still_sees
+from fedlab_utils.checks.lesson_01 import k_anonymity as k_anonymity
+from fedlab_utils.checks.lesson_01 import link_records as link_records
+from fedlab_utils.checks.lesson_01 import pooled_sd as pooled_sd
+from fedlab_utils.checks.lesson_01 import zeros_to_missing as zeros_to_missing
+from fedlab_utils.checks.lesson_02 import best_discriminator as best_discriminator
+from fedlab_utils.checks.lesson_02 import honest_score as honest_score
+from fedlab_utils.checks.lesson_02 import near_copies as near_copies
+from fedlab_utils.checks.lesson_03 import bytes_on_the_wire as bytes_on_the_wire
+from fedlab_utils.checks.lesson_03 import client_start as client_start
+from fedlab_utils.checks.lesson_03 import fedavg_step as fedavg_step
+from fedlab_utils.checks.lesson_03 import read_patient as read_patient
+from fedlab_utils.checks.lesson_04 import clipped_sum as clipped_sum
+from fedlab_utils.checks.lesson_04 import honest_epsilon as honest_epsilon
+from fedlab_utils.checks.lesson_04 import liars as liars
+from fedlab_utils.checks.lesson_04 import posterior as posterior
+from fedlab_utils.checks.lesson_04 import sensitivity as sensitivity
+from fedlab_utils.checks.lesson_05 import combine as combine
+from fedlab_utils.checks.lesson_05 import crooked as crooked
+from fedlab_utils.checks.lesson_05 import masked_number as masked_number
+from fedlab_utils.checks.lesson_05 import safe_threshold as safe_threshold
+from fedlab_utils.checks.lesson_06 import blind as blind
+from fedlab_utils.checks.lesson_06 import calibrated_score as calibrated_score
+from fedlab_utils.checks.lesson_06 import found_at as found_at
+from fedlab_utils.checks.lesson_07 import add_boxes as add_boxes
+from fedlab_utils.checks.lesson_07 import faulty_boxes as faulty_boxes
+from fedlab_utils.checks.lesson_07 import most_boxes as most_boxes
+from fedlab_utils.checks.mechanism import EXERCISES as EXERCISES
+from fedlab_utils.checks.mechanism import Verdict as Verdict
+from fedlab_utils.checks.mechanism import as_array as as_array
+from fedlab_utils.checks.mechanism import compare as compare
+from fedlab_utils.checks.mechanism import exercise as exercise
+from fedlab_utils.checks.mechanism import hint as hint
+from fedlab_utils.checks.mechanism import question as question
+from fedlab_utils.checks.mechanism import well_done as well_done

@@ -9,6 +9,7 @@ from fedlab_utils.checks.mechanism import Found, compare, exercise, hint, well_d
 
 
 def _table(value, what: str) -> pd.DataFrame:
+    """An answer that is a table; anything else ends the check with a hint."""
     if not isinstance(value, pd.DataFrame):
         raise Found(hint(f"{what} should be a table (a DataFrame), and is a {type(value).__name__}."))
     return value

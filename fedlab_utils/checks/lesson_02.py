@@ -29,6 +29,7 @@ def best_discriminator(yours):
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a over b, and a itself where b is 0."""
     return a / np.where(b > 0, b, 1.0)
 
 

@@ -60,32 +60,7 @@ def combine(yours):
             "`pow(a, -1, p)` instead."
         )
 
-    def weighted(factor):  # of another point and the share's own
-        total = 0
-        for x, share in zip(points, shares, strict=True):
-            for other in points:
-                share = share * factor(other, x) % p if other != x else share
-            total += share
-        return total % p
-
-    def inverse(number):
-        return pow(number, -1, p)
-
-    mistakes = {
-        "The sign: each factor is `x_j / (x_j - x_i)`, and you have `x_j / (x_i - x_j)`.": weighted(
-            lambda other, x: other * inverse(x - other)
-        ),
-        "The shares are added up without weights, and the secret is not their sum.": sum(shares) % p,
-        "The weights lack their numerator: `x_j` over the difference, for every *other* point.": weighted(
-            lambda other, x: inverse(other - x)
-        ),
-        "The weights lack their denominator: each factor is divided by `x_j - x_i`.": weighted(lambda other, x: other),
-        "In the numerator stands `x_j`, the *other* point; you have the point's own `x_i`.": weighted(
-            lambda other, x: x * inverse(other - x)
-        ),
-        "That is one of the shares. A share by itself says nothing.": shares[0],
-    }
-    for message, wrong in mistakes.items():
+    for message, wrong in _wrong_secrets(points, shares, p).items():
         if value == float(wrong) and value != secret:
             return hint(message)
     if value != secret and value % p == secret:
@@ -107,6 +82,36 @@ def combine(yours):
             "into floats, or into numpy's 64 bits: keep to Python's whole numbers."
         )
     return well_done("Any three, no matter which. And nobody ever needed to have the polynomial.")
+
+
+def _wrong_secrets(points: list[int], shares: list[int], p: int) -> dict[str, int]:
+    """Hints, each with the secret that this mistake in Lagrange's weights leads to."""
+
+    def weighted(factor):  # of another point and the share's own
+        total = 0
+        for x, share in zip(points, shares, strict=True):
+            for other in points:
+                share = share * factor(other, x) % p if other != x else share
+            total += share
+        return total % p
+
+    def inverse(number):
+        return pow(number, -1, p)
+
+    return {
+        "The sign: each factor is `x_j / (x_j - x_i)`, and you have `x_j / (x_i - x_j)`.": weighted(
+            lambda other, x: other * inverse(x - other)
+        ),
+        "The shares are added up without weights, and the secret is not their sum.": sum(shares) % p,
+        "The weights lack their numerator: `x_j` over the difference, for every *other* point.": weighted(
+            lambda other, x: inverse(other - x)
+        ),
+        "The weights lack their denominator: each factor is divided by `x_j - x_i`.": weighted(lambda other, x: other),
+        "In the numerator stands `x_j`, the *other* point; you have the point's own `x_i`.": weighted(
+            lambda other, x: x * inverse(other - x)
+        ),
+        "That is one of the shares. A share by itself says nothing.": shares[0],
+    }
 
 
 @exercise

@@ -33,9 +33,7 @@ def add_boxes(yours):
     mistakes = {
         "The sum left the clock: it is larger than q. Take both parts modulo `q`.": A.sum(0),
         "Half of an odd number is an hour far away on this clock, and the error with it. Add, and divide after "
-        "unlocking.": (
-            A.sum(0) // 2
-        ),
+        "unlocking.": (A.sum(0) // 2),
         "That multiplies the boxes. A product of boxes is no box of the product here.": A[0] * A[1] % q,
         "That is the difference of the two.": (A[0] - A[1]) % q,
     }

@@ -34,23 +34,34 @@ EXERCISES: dict[str, Callable[..., Verdict]] = {}
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says. `kind` is "passed", "hint", or "stub" where nothing has been written yet."""
+    """What a check says.
+
+    Attributes
+    ----------
+    kind
+        "passed", "hint", or "stub" where nothing has been written yet.
+    message
+        A sentence or two for the learner; code stands in `backticks`.
+    """
 
     kind: str
     message: str
 
     @property
     def passed(self) -> bool:
+        """Whether the answer is right."""
         return self.kind == "passed"
 
     @property
     def lead(self) -> str:
+        """The words before the message."""
         return {"passed": "Well done.", "hint": "Not there yet.", "stub": "Your turn."}[self.kind]
 
     def __repr__(self) -> str:
         return f"{self.lead} {self.message}"
 
     def _repr_html_(self) -> str:
+        """What Jupyter shows: a coloured box."""
         box = {"passed": "success", "hint": "warning", "stub": "info"}[self.kind]
         text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.message, quote=False))
         return f'<div class="alert alert-{box}"><b>{self.lead}</b> {text}</div>'
@@ -88,7 +99,7 @@ def question(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
 
 
 def letters(yours, of: str) -> set[str]:
-    """An answer that names some of the letters `of`, in capitals; a hint if it names others."""
+    """An answer that names some of the letters `of`, such as "ABCD", in capitals; a hint if it names others."""
     named = {str(letter).strip().upper() for letter in yours}
     if unknown := named - set(of):
         example = f"`{{'{of[0]}', '{of[1]}'}}`"
@@ -98,6 +109,7 @@ def letters(yours, of: str) -> set[str]:
 
 
 def _register(check: Callable[..., Verdict], prepare: Callable[[Any, str], Any]) -> Callable[..., Verdict]:
+    """A check that always returns a verdict; `prepare` gets each answer and the sentence that says what is expected."""
     expected = inspect.getdoc(check)
     if not expected:
         raise ValueError(f"check {check.__name__} needs a first line that says what is expected.")
@@ -170,6 +182,7 @@ def _described(function: Callable, inputs: tuple) -> str:
 
 
 def _short(value) -> str:
+    """A value in at most 80 characters."""
     if isinstance(value, torch.Tensor | np.ndarray):
         if value.size if isinstance(value, np.ndarray) else value.numel() > 12:
             return f"array of shape {list(value.shape)}"
@@ -199,7 +212,7 @@ def _same_randomness():
 
 
 def as_array(value, what: str = "the result") -> np.ndarray:
-    """A number, list, array or tensor as float64; anything else ends the check with a hint."""
+    """A number, list, array or tensor as float64; anything else ends the check with a hint that calls it `what`."""
     try:
         if isinstance(value, torch.Tensor):
             value = value.detach().cpu()
@@ -223,16 +236,22 @@ def compare(
 
     Parameters
     ----------
-    yours : number, list, array or tensor from the learner
-    truth : what it should be, [any shape]
-    what : how to call it in the hint
-    tolerance : allowed difference, relative to the largest entry of `truth` (absolute where that is 0)
-    mistakes : hints, each with the value that this mistake leads to; the first that fits `yours` is given
+    yours
+        Number, list, array or tensor from the learner.
+    truth
+        What it should be, of any shape.
+    what
+        How to call it in the hint.
+    tolerance
+        Allowed difference, relative to the largest entry of `truth` (absolute where that is 0).
+    mistakes
+        Hints, each with the value that this mistake leads to; the first that fits `yours` is given.
 
     Returns
     -------
-    None, or a hint: one of `mistakes`, or what is generally wrong (shape, transposed, not finite, off by a
-    factor, or the first entry that differs).
+    None or Verdict
+        A hint: one of `mistakes`, or what is generally wrong (shape, transposed, not finite, off by a factor, or the
+        first entry that differs).
     """
     got, want = as_array(yours, what), as_array(truth)
     if _same(got, want, tolerance):
@@ -244,6 +263,7 @@ def compare(
 
 
 def _same(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    """Whether all entries agree, up to `tolerance` times the largest entry of `b`."""
     # one trailing or leading axis of length 1 more or less is a matter of taste, not a mistake
     if a.shape != b.shape and (a.size != b.size or a.squeeze().shape != b.squeeze().shape):
         return False
@@ -261,6 +281,7 @@ def _difference(got: np.ndarray, want: np.ndarray, what: str, tolerance: float) 
         return f"{what} has shape {list(got.shape)}; it should be {list(want.shape)}."
     if want.size == 1:  # the right number would be the solution
         return f"{what} is {got.item():.4g}, which is too {'large' if got.item() > want.item() else 'small'}."
+    # the factor that brings `want` closest to `got` (least squares); with one number any factor would fit
     factor = (got * want).sum() / (want * want).sum() if np.count_nonzero(want) > 1 else 0.0
     if factor and _same(got, factor * want, tolerance):
         if abs(factor + 1) <= tolerance:

@@ -1,94 +1,61 @@
 """Figures of the course, one function each; `show` displays one together with its alt text."""
 
-from fedlab_utils.plots.diagram import course_diagram
-from fedlab_utils.plots.exposed import (
-    audit_over_time,
-    bell_curves,
-    leak_by_size,
-    loss_gap,
-    patients,
-    roc,
-    roc_and_patients,
-    roc_twice,
-    tribunal,
-)
-from fedlab_utils.plots.locked import added_errors, encrypted_workflow, locked_sum, locked_words, modulus_room
-from fedlab_utils.plots.masked import (
-    costs,
-    hide_or_add,
-    masks_on_paper,
-    protocol_rounds,
-    read_out,
-    server_view,
-    shares_on_a_line,
-    sums,
-)
-from fedlab_utils.plots.models import bands, by_hospital, clinic, last_round, learning_curves, read_learning_curves
-from fedlab_utils.plots.private import attacker, audit, budget, groups, leak, lengths, privacy_utility, tradeoff
-from fedlab_utils.plots.style import DPI, PALETTE, Picture, band, figure, img_tag, png, show, style
-from fedlab_utils.plots.synthetic import columns, distances, fidelity, game, made_values, worth
-from fedlab_utils.plots.tables import heatmap, histograms, intervals, linkage, pairs, release, shares_and_ages
-from fedlab_utils.plots.views import who_sees_what
-
-__all__ = [
-    "DPI",
-    "PALETTE",
-    "Picture",
-    "added_errors",
-    "attacker",
-    "audit",
-    "audit_over_time",
-    "band",
-    "bands",
-    "bell_curves",
-    "budget",
-    "by_hospital",
-    "clinic",
-    "columns",
-    "costs",
-    "course_diagram",
-    "distances",
-    "encrypted_workflow",
-    "fidelity",
-    "figure",
-    "game",
-    "groups",
-    "heatmap",
-    "hide_or_add",
-    "histograms",
-    "img_tag",
-    "intervals",
-    "last_round",
-    "leak",
-    "leak_by_size",
-    "learning_curves",
-    "lengths",
-    "linkage",
-    "locked_sum",
-    "locked_words",
-    "loss_gap",
-    "made_values",
-    "masks_on_paper",
-    "modulus_room",
-    "pairs",
-    "patients",
-    "png",
-    "privacy_utility",
-    "protocol_rounds",
-    "read_learning_curves",
-    "read_out",
-    "release",
-    "roc",
-    "roc_and_patients",
-    "roc_twice",
-    "server_view",
-    "shares_and_ages",
-    "shares_on_a_line",
-    "show",
-    "style",
-    "sums",
-    "tradeoff",
-    "tribunal",
-    "who_sees_what",
-    "worth",
-]
+from fedlab_utils.plots.lesson_00 import course_diagram as course_diagram
+from fedlab_utils.plots.lesson_01 import heatmap as heatmap
+from fedlab_utils.plots.lesson_01 import histograms as histograms
+from fedlab_utils.plots.lesson_01 import linkage as linkage
+from fedlab_utils.plots.lesson_01 import pairs as pairs
+from fedlab_utils.plots.lesson_01 import release as release
+from fedlab_utils.plots.lesson_01 import shares_and_ages as shares_and_ages
+from fedlab_utils.plots.lesson_02 import columns as columns
+from fedlab_utils.plots.lesson_02 import distances as distances
+from fedlab_utils.plots.lesson_02 import fidelity as fidelity
+from fedlab_utils.plots.lesson_02 import game as game
+from fedlab_utils.plots.lesson_02 import made_values as made_values
+from fedlab_utils.plots.lesson_02 import worth as worth
+from fedlab_utils.plots.lesson_03 import bands as bands
+from fedlab_utils.plots.lesson_03 import clinic as clinic
+from fedlab_utils.plots.lesson_03 import learning_curves as learning_curves
+from fedlab_utils.plots.lesson_03 import read_learning_curves as read_learning_curves
+from fedlab_utils.plots.lesson_04 import attacker as attacker
+from fedlab_utils.plots.lesson_04 import audit as audit
+from fedlab_utils.plots.lesson_04 import budget as budget
+from fedlab_utils.plots.lesson_04 import groups as groups
+from fedlab_utils.plots.lesson_04 import leak as leak
+from fedlab_utils.plots.lesson_04 import lengths as lengths
+from fedlab_utils.plots.lesson_04 import privacy_utility as privacy_utility
+from fedlab_utils.plots.lesson_04 import tradeoff as tradeoff
+from fedlab_utils.plots.lesson_05 import costs as costs
+from fedlab_utils.plots.lesson_05 import hide_or_add as hide_or_add
+from fedlab_utils.plots.lesson_05 import masks_on_paper as masks_on_paper
+from fedlab_utils.plots.lesson_05 import protocol_rounds as protocol_rounds
+from fedlab_utils.plots.lesson_05 import read_out as read_out
+from fedlab_utils.plots.lesson_05 import server_view as server_view
+from fedlab_utils.plots.lesson_05 import shares_on_a_line as shares_on_a_line
+from fedlab_utils.plots.lesson_05 import sums as sums
+from fedlab_utils.plots.lesson_06 import audit_over_time as audit_over_time
+from fedlab_utils.plots.lesson_06 import bell_curves as bell_curves
+from fedlab_utils.plots.lesson_06 import leak_by_size as leak_by_size
+from fedlab_utils.plots.lesson_06 import loss_gap as loss_gap
+from fedlab_utils.plots.lesson_06 import patients as patients
+from fedlab_utils.plots.lesson_06 import roc as roc
+from fedlab_utils.plots.lesson_06 import roc_and_patients as roc_and_patients
+from fedlab_utils.plots.lesson_06 import roc_twice as roc_twice
+from fedlab_utils.plots.lesson_06 import tribunal as tribunal
+from fedlab_utils.plots.lesson_07 import added_errors as added_errors
+from fedlab_utils.plots.lesson_07 import encrypted_workflow as encrypted_workflow
+from fedlab_utils.plots.lesson_07 import locked_sum as locked_sum
+from fedlab_utils.plots.lesson_07 import locked_words as locked_words
+from fedlab_utils.plots.lesson_07 import modulus_room as modulus_room
+from fedlab_utils.plots.shared import by_hospital as by_hospital
+from fedlab_utils.plots.shared import intervals as intervals
+from fedlab_utils.plots.shared import last_round as last_round
+from fedlab_utils.plots.shared import who_sees_what as who_sees_what
+from fedlab_utils.plots.style import DPI as DPI
+from fedlab_utils.plots.style import PALETTE as PALETTE
+from fedlab_utils.plots.style import Picture as Picture
+from fedlab_utils.plots.style import band as band
+from fedlab_utils.plots.style import figure as figure
+from fedlab_utils.plots.style import img_tag as img_tag
+from fedlab_utils.plots.style import png as png
+from fedlab_utils.plots.style import show as show

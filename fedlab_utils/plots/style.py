@@ -1,7 +1,8 @@
 """One look for every figure, and pictures that can be read aloud.
 
 Figures are ``matplotlib.figure.Figure``, never pyplot: they can be drawn in a background thread, and nothing
-global changes. `figure` makes one, `show` displays it with its alt text, `png` renders it.
+global changes. `figure` makes one with axes for data; `sheet` makes one to draw on with `box` and `arrow`; `show`
+displays either with its alt text, `png` renders it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import base64
 import html
 import io
 import threading
-from contextlib import contextmanager
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
 # seaborn's "colorblind" palette, written out because importing seaborn takes time (a test compares them)
@@ -32,19 +33,23 @@ def figure(width: float = 7, height: float = 4, ncols: int = 1, nrows: int = 1) 
 
     Parameters
     ----------
-    width, height : size in inches; the pictures have 100 pixels an inch
-    ncols, nrows : number of panels
+    width, height
+        Size in inches; the pictures have 100 pixels an inch.
+    ncols, nrows
+        Number of panels.
 
     Returns
     -------
-    figure : matplotlib.figure.Figure, laid out so that no label is cut
-    axes : one Axes, or an array of them: [ncols], [nrows] or [nrows, ncols]
+    Figure
+        Laid out so that no label is cut.
+    Axes or array of Axes
+        One, or ``[ncols]``, ``[nrows]`` or ``[nrows, ncols]`` of them.
     """
-    made = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    axes = made.subplots(nrows, ncols)
+    fig = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    axes = fig.subplots(nrows, ncols)
     for ax in np.atleast_1d(axes).flat:
         _dress(ax)
-    return made, axes
+    return fig, axes
 
 
 def _dress(ax: Axes) -> None:
@@ -60,35 +65,86 @@ def _dress(ax: Axes) -> None:
         spine.set_color("0.8")
 
 
-@contextmanager
-def style():
-    """The same look for seaborn figures that make their own axes (pair plots). Not for threads."""
-    import seaborn as sns
-
-    look = sns.axes_style("whitegrid") | {
-        "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
-        "font.size": 10,
-    }
-    with matplotlib.rc_context(look):
-        yield
-
-
 def band(ax: Axes, x, low, mid, high, *, label: str | None = None, color: str | None = None) -> None:
     """Draw a line with its uncertainty: `mid` over `x`, and the area from `low` to `high` shaded.
 
     Parameters
     ----------
-    ax : where to draw
-    x, low, mid, high : [n] each
-    label : name in the legend
-    color : any matplotlib colour; the next one of the palette if left out
+    x, low, mid, high
+        ``[n]`` each.
+    label
+        Name in the legend.
+    color
+        Any matplotlib colour; the next one of the palette if left out.
     """
     (line,) = ax.plot(x, mid, label=label, color=color)
     ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
 
 
+# ---------------------------------------------------------------- boxes and arrows
+
+_OUTLINED = dict(boxstyle="round,pad=0.09", linewidth=1.8)  # somebody: a hospital, a server
+_FILLED = dict(boxstyle="round,pad=0,rounding_size=0.06", linewidth=1.2)  # a number, a head of a column
+
+
+def sheet(
+    width: float, height: float, xlim: tuple[float, float] | None = None, ylim: tuple[float, float] | None = None
+) -> tuple[Figure, Axes]:
+    """Make an empty sheet to draw on.
+
+    Parameters
+    ----------
+    width, height
+        Size in inches.
+    xlim, ylim
+        Coordinates of its edges; inches from the upper left corner if left out.
+    """
+    fig = Figure(figsize=(width, height), facecolor="white")
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set(xlim=xlim or (0, width), ylim=ylim or (height, 0))
+    ax.axis("off")
+    return fig, ax
+
+
+def box(
+    ax: Axes, x: float, y: float, width: float, height: float, text: str, color: str, *, filled: bool = False, **font
+) -> None:
+    """Draw a box around (x, y) with a text in it.
+
+    Parameters
+    ----------
+    x, y, width, height
+        In the coordinates of the sheet.
+    filled
+        Whether the box is filled with a light version of its colour, or only outlined.
+    font
+        What is different about the text, as matplotlib's ``text`` calls it.
+    """
+    shape, face = (_FILLED, tinted(color)) if filled else (_OUTLINED, "white")
+    corner = (x - width / 2, y - height / 2)
+    # zorder 0: lines and arrows that end at a box lie on it, whatever was drawn first
+    ax.add_patch(FancyBboxPatch(corner, width, height, edgecolor=color, facecolor=face, zorder=0, **shape))
+    size = dict(fontsize=12) if filled else dict(fontsize=10.5, linespacing=1.3)
+    ax.text(x, y, text, ha="center", va="center", **(size | dict(color="0.1") | font))
+
+
+def arrow(
+    ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str = "0.35", style: str = "-|>", **look
+) -> None:
+    """Draw a line from `start` to `end` with a head; `style` and `look` are those of matplotlib's ``arrowprops``."""
+    ax.annotate("", end, start, arrowprops=dict(arrowstyle=style, color=color, linewidth=1.7) | look)
+
+
+def tinted(color: str, share: float = 0.18) -> tuple[float, ...]:
+    """A light version of a colour, to write on: `share` of it, the rest white."""
+    return tuple(1 - share * (1 - c) for c in to_rgb(color))
+
+
+# ---------------------------------------------------------------- pictures
+
+
 def png(figure: Figure) -> bytes:
-    """Render a figure as a small PNG (at most 256 colours, so that a notebook full of them stays light)."""
+    """Render a figure as a small PNG: at most 256 colours, so that a notebook full of them stays light."""
     if not isinstance(figure, Figure):
         raise ValueError(f"figure must be a matplotlib Figure, not {type(figure).__name__}")
     raw, small = io.BytesIO(), io.BytesIO()
@@ -114,6 +170,7 @@ class Picture:
         self.png, self.alt = picture, alt
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        """What Jupyter asks for: the image, and the text where it cannot show one."""
         return {"text/html": img_tag(self.png, self.alt), "text/plain": self.alt}
 
     def __repr__(self) -> str:
@@ -125,8 +182,8 @@ def show(figure: Figure, alt: str) -> Picture:
 
     Parameters
     ----------
-    figure : the figure
-    alt : one or two sentences that say what the picture shows, with its numbers
+    alt
+        One or two sentences that say what the picture shows, with its numbers.
     """
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt must be a sentence that says what the picture shows, not {alt!r}")

@@ -13,15 +13,15 @@
 # (Shift+Enter, a few times). Two are folded, click their dots to look inside; the last one is alive.
 
 # %% jupyter={"source_hidden": true}
-import sys
-from pathlib import Path
-
 from IPython import get_ipython
 
 REPOSITORY = ""  # only for Colab: the git address of this course
-if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own torch alone
+if REPOSITORY:  # --no-deps leaves Colab's own torch alone
     get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
-print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
+
+from fedlab_utils import ready
+
+print(ready())
 
 import pandas as pd
 
@@ -42,7 +42,7 @@ def alone_or_together(show, data_set, rounds, patients):
     table = table.query("hospital != 'all'")
     show(plots.by_hospital(table, kinds), "Now together ...", alt="AUC alone and pooled.", done=0.4)
     run = federated.train(data_set, on_round=lambda run: show.tick(), **setting)
-    together = plots.last_round(run.history).query("hospital != 'all'")
+    together = run.final.query("hospital != 'all'")
     table = pd.concat([table, together.assign(baseline="together")])
     auc = table.groupby("baseline")["auc"].mean()
     show(

@@ -15,15 +15,15 @@
 # **You need:** some pandas, and lesson 00 for the threat model.
 
 # %%
-import sys
-from pathlib import Path
-
 from IPython import get_ipython
 
 REPOSITORY = ""  # only for Colab: the git address of this course
-if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own torch alone
+if REPOSITORY:  # --no-deps leaves Colab's own torch alone
     get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
-print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
+
+from fedlab_utils import ready
+
+print(ready())
 
 # %% [markdown]
 # ## Find the mayor
@@ -37,7 +37,9 @@ print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {P
 import numpy as np
 import pandas as pd
 
-from fedlab_utils import anonymity, checks, data, federated, plots, simulate, sources, widgets
+from fedlab_utils import checks, data, federated, plots, widgets
+from fedlab_utils.attacks import linkage
+from fedlab_utils.data import cleaning, simulate
 
 raw, truth = simulate.hospital_network()  # the extract and, as never in real life, the truth behind it
 register = simulate.public_register(raw, truth)
@@ -130,8 +132,8 @@ print(f"pseudonyms that the hashed register contains: {pseudonym.isin(hashed(reg
 # $$k = \min_{\text{groups } g} |g|, \qquad g = \text{patients with equal quasi-identifiers}$$
 
 # %%
-once = sources.drop_duplicate_records(published)  # a patient's second copy would be false company
-patients = sources.tidy_categories(once).assign(decade=once["birth_date"].str[:3] + "0s")
+once = cleaning.drop_duplicate_records(published)  # a patient's second copy would be false company
+patients = cleaning.tidy_categories(once).assign(decade=once["birth_date"].str[:3] + "0s")
 coarse = patients.assign(area=patients["postcode"].str[:3])
 size = coarse.groupby(["decade", "sex", "area"])["decade"].transform("size")
 print(f"smallest group: k = {size.min()}; the median patient is in a group of {size.median():.0f}")
@@ -177,10 +179,10 @@ own = None  # data.from_frame(pd.read_csv("my.csv"), target="outcome")
 
 
 def singled_out_or_useful(show, federation, width, digits):
-    table = anonymity.released(federation)
-    sizes = anonymity.group_sizes(table, width, digits)
-    areas = {w: anonymity.auc(table, w) for w in sorted({1, 2, 5, 10, 20, width})}
-    sentence = anonymity.sentence(table, width, digits)
+    table = linkage.released(federation)
+    sizes = linkage.group_sizes(table, width, digits)
+    areas = {w: linkage.auc(table, w) for w in sorted({1, 2, 5, 10, 20, width})}
+    sentence = linkage.sentence(table, width, digits)
     show(plots.release(sizes, areas, width, table.columns[0] or "nothing"), sentence, alt=sentence)
 
 
@@ -263,8 +265,8 @@ print({c: simulate.SPELLINGS[c]["f"] for c in ("sex", "smoker")})
 # Numbers hide their faults better than words. Look at them, hospital by hospital:
 
 # %%
-mended = sources.harmonise_units(raw)  # lipids in mg/dL, blood pressure as a number
-mended = sources.zeros_to_missing(mended, ["systolic_bp", "total_cholesterol", "hdl", "bmi"])
+mended = cleaning.harmonise_units(raw)  # lipids in mg/dL, blood pressure as a number
+mended = cleaning.zeros_to_missing(mended, ["systolic_bp", "total_cholesterol", "hdl", "bmi"])
 plots.show(
     plots.histograms(raw, mended, "total_cholesterol", "mg/dL"),
     alt="Total cholesterol in five hospitals. As extracted, Lakeside's values lie near 5 and the "
@@ -316,11 +318,11 @@ def zeros_to_missing_solution(table, columns):
 checks.zeros_to_missing(zeros_to_missing_solution)
 
 # %% [markdown]
-# From here on the package does these steps in a row (`sources.clean_hospital_network`; each is as short as ours).
+# From here on the package does these steps in a row (`cleaning.clean_hospital_network`; each is as short as ours).
 # What is left is honest: gaps that look like gaps. Where are they?
 
 # %%
-clean = sources.clean_hospital_network(raw)
+clean = cleaning.clean_hospital_network(raw)
 gaps = clean.drop(columns="hospital").isna().groupby(clean["hospital"], sort=False).mean()
 plots.show(
     plots.heatmap(gaps.loc[:, gaps.max() > 0], label="share missing"),
@@ -616,12 +618,12 @@ print(ledger[["what", "viewer", "guarantee"]].to_string(index=False))
 # Tomorrow one more patient is admitted to Harbour, and Harbour sends its sums again.
 
 # %%
-from fedlab_utils import statistics
+from fedlab_utils.data import agreement
 
 columns = list(federation.schema.numeric)
 tomorrow = federation.hospitals[-1].train
 today = tomorrow.iloc[:-1]
-sums = [statistics.local_sums(table, columns, []) for table in (today, tomorrow)]
+sums = [agreement.local_sums(table, columns, []) for table in (today, tomorrow)]
 revealed = {c: round(sums[1][c]["sum"] - sums[0][c]["sum"], 1) for c in columns}
 print("read from two sums:  ", revealed)
 print("the patient's record:", tomorrow[columns].iloc[-1].to_dict())

@@ -15,17 +15,18 @@
 # **You need:** NumPy-level Python, and lesson 00 for the hospitals. Lesson 01 helps; lesson 03 is not needed.
 
 # %%
-import sys
 import time
-from pathlib import Path
 
 from IPython import get_ipython
 from IPython.display import display
 
 REPOSITORY = ""  # only for Colab: the git address of this course
-if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own torch alone
+if REPOSITORY:  # --no-deps leaves Colab's own torch alone
     get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
-print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
+
+from fedlab_utils import ready
+
+print(ready())
 
 # %% [markdown]
 # ## Five of these ten patients never lived
@@ -41,7 +42,8 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from fedlab_utils import checks, data, federated, fidelity, fleet, gan, plots, synth, widgets
+from fedlab_utils import checks, data, federated, fidelity, fleet, plots, synth, widgets
+from fedlab_utils.synth import gan
 
 federation = data.load("hospital_network")
 northgate = federation.hospitals[0]
@@ -716,7 +718,7 @@ artificial = federation.replace_train(published)
 # %%
 work = dict(rounds=20, local_steps=20, batch_size=64, lr=0.2, hidden=(32,), seeds=5)
 runs = {"together, real": federation, "together, invented": artificial}
-table = [plots.last_round(federated.train(f, **work).history).assign(setting=n) for n, f in runs.items()]
+table = [federated.train(f, **work).final.assign(setting=n) for n, f in runs.items()]
 alone = federated.baselines(federation, **work).query("baseline == 'local-only'")
 table = pd.concat([*table, alone.assign(setting="alone, real")], ignore_index=True)
 auc = table.pivot_table(index="hospital", columns="setting", values="auc")

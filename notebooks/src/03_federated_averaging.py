@@ -15,16 +15,16 @@
 # **You need:** NumPy-level Python, and lesson 00 for the threat model. Lesson 02 is not needed.
 
 # %%
-import sys
-from pathlib import Path
-
 from IPython import get_ipython
 from IPython.display import display
 
 REPOSITORY = ""  # only for Colab: the git address of this course
-if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own torch alone
+if REPOSITORY:  # --no-deps leaves Colab's own torch alone
     get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
-print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
+
+from fedlab_utils import ready
+
+print(ready())
 
 # %% [markdown]
 # ## What a small hospital is missing
@@ -190,7 +190,7 @@ checks.fedavg_step(fedavg_step_solution)
 
 # %%
 weighing = {"by rows": {"strategy": "fedavg"}, "all alike": {"strategy": "uniform"}}
-table = plots.last_round(federated.compare(splits, weighing, **work))
+table = federated.compare(splits, weighing, **work).query("round == round.max()")
 auc = table.pivot(index="hospital", columns=["setting", "seed"], values="auc")
 change = auc["all alike"] - auc["by rows"]
 for name in ("Northgate", "Harbour", "all"):
@@ -282,7 +282,7 @@ widgets.lab(
 
 # %%
 many = data.replicates("hospital_network", 10)
-ours = plots.last_round(federated.train(many, **work).history).set_index(["hospital", "seed"])
+ours = federated.train(many, **work).final.set_index(["hospital", "seed"])
 alone = federated.baselines(many, **work).query("baseline == 'local-only'")
 alone = alone.set_index(["hospital", "seed"])
 gain = (ours["auc"] - alone["auc"]).rename("gain").reset_index()
@@ -311,7 +311,7 @@ for name, mean in by.mean().sort_values(ascending=False).items():
 # %%
 skewed = [one.repartition(5, alpha=0.5, seed=0) for one in splits]
 print("ill among the training patients:", [f"{h.y_train.mean():.0%}" for h in skewed[0].hospitals])
-joined = plots.last_round(federated.train(skewed, **work).history).assign(baseline="federated")
+joined = federated.train(skewed, **work).final.assign(baseline="federated")
 everything = pd.concat([federated.baselines(skewed, **work), joined.drop(columns="round")])
 plots.show(
     plots.by_hospital(
@@ -652,7 +652,7 @@ def heart_row(lr, seeds=20):
     run = federated.train(heart, rounds=15, local_steps=100, batch_size=4, lr=lr, hidden=(), seeds=seeds)
     pool = heart.pooled()
     right = (run.predict_proba(pool.X_test).argmax(2) == pool.y_test[:, 0]).float().mean(1)
-    each = plots.last_round(run.history).groupby("hospital")["accuracy"].mean()
+    each = run.final.groupby("hospital")["accuracy"].mean()
     return [each[h.name] for h in heart.hospitals], right
 
 
@@ -685,8 +685,8 @@ if heart is not None:
     same = other_splits[:1] * 20
     fixed = federated.train(same, rounds=15, local_steps=100, batch_size=4, lr=0.01, hidden=())
     for name, run in (("20 seeds, one split", fixed), ("20 splits", varied)):
-        auc = plots.last_round(run.history).query("hospital == 'all'")["auc"]
-        print(f"{name:20} AUC {auc.mean():.3f} ± {auc.std():.3f}")
+        auc = run.auc
+        print(f"{name:20} AUC {auc.mean():.3f} ± {auc.std(ddof=1):.3f}")
 
 # %% [markdown] tags=["deep"]
 # Training seeds hardly matter, the split matters many times as much. Error bars over seeds alone would look

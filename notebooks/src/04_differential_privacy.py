@@ -17,17 +17,16 @@
 # lesson.
 
 # %%
-import sys
-from pathlib import Path
-
 from IPython import get_ipython
 from IPython.display import display
 
 REPOSITORY = ""  # only for Colab: the git address of this course
-if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own torch alone
-    get_ipython().run_line_magic("pip", "install --quiet dp-accounting")
+if REPOSITORY:  # --no-deps leaves Colab's own torch alone
     get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
-print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
+
+from fedlab_utils import ready
+
+print(ready())
 
 # %% [markdown]
 # ## An average that tells on everybody
@@ -41,7 +40,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fedlab_utils import checks, data, federated, fleet, plots, privacy, sampling, widgets
+from fedlab_utils import checks, data, federated, fleet, plots, privacy, widgets
 
 federation = data.load("hospital_network")
 northgate, harbour = federation.hospitals[0], federation.hospitals[-1]
@@ -477,14 +476,14 @@ for name, s in (("without noise", 0.0), ("epsilon 1", sigma)):
 
 # %%
 def package_randomness():
-    source = sampling.generators(1, 1)  # the generators that the package draws from, in the same order
-    coins = sampling.poisson([np.arange(len(X))], [steps], 64, source)
-    return (i[0][share[0] > 0] for i, share in coins), (z[0] for z in sampling.normal([steps], X.shape[1], source))
+    source = fleet.generators(1, 1)  # the generators that the package draws from, in the same order
+    coins = fleet.poisson([np.arange(len(X))], [steps], 64, source)
+    return (i[0][share[0] > 0] for i, share in coins), (z[0] for z in fleet.normal([steps], X.shape[1], source))
 
 
 ours = dp_sgd(X, y, *package_randomness(), C=4, sigma=sigma, lr=0.2, expected=64)
 start = fleet.init(1, (federation.n_features, 1), seed=0).map(torch.zeros_like)
-private = dict(max_norm=4, noise_multiplier=sigma, sampling="poisson", seed=sampling.generators(1, 1))
+private = dict(max_norm=4, noise_multiplier=sigma, sampling="poisson", seed=fleet.generators(1, 1))
 theirs = fleet.fit(
     start, northgate.X_train, northgate.y_train, [np.arange(len(X))], steps=steps, batch_size=64, lr=0.2, **private
 )
@@ -505,8 +504,8 @@ print(f"largest difference after {steps} steps: {(ours - theirs.flat()[0]).abs()
 # %%
 promise = privacy.RecordDP(epsilon=3, max_grad_norm=4)  # unit: one patient record; delta 1e-5
 run = federated.train(federation, privacy=promise, seeds=5, **work)
-auc = plots.last_round(run.history).query("hospital == 'all'")["auc"]
-print(f"AUC {auc.mean():.3f} ± {auc.std():.3f} over {len(run)} seeds")
+auc = run.auc
+print(f"AUC {auc.mean():.3f} ± {auc.std(ddof=1):.3f} over {len(run)} seeds")
 entries = run[0].ledger.private.table()
 columns = "hospital viewer guarantee relation mechanism sampling steps noise_multiplier".split()
 display(entries[columns].round(3))
@@ -552,7 +551,7 @@ for sentence in run[0].ledger.check():
 # %% tags=["deep"]
 paid = data.load("hospital_network", statistics=privacy.RecordDP(epsilon=0.5))
 both = federated.train(paid, privacy=promise, **work)
-auc = both.metrics[-1]["auc"][0, -1]
+auc = both.auc[0]
 print(f"scaling at epsilon 0.5 and training at 3: together {both.ledger.epsilon():.2f} (delta 1e-05), AUC {auc:.3f}")
 
 # %% [markdown] tags=["deep"]
@@ -594,7 +593,7 @@ def missed(run):  # [seeds]: of the ill, the share below a risk of 20%
 
 
 def curve(runs):  # both panels
-    aucs = np.array([one.metrics[-1]["auc"][:, -1] for one in runs.values()])
+    aucs = np.array([one.auc for one in runs.values()])
     shares = np.array([missed(one) for one in runs.values()])
     return {AUC: {"under the promise": (list(runs), aucs)}, MISSED: {"under the promise": (list(runs), shares)}}
 
@@ -605,7 +604,7 @@ def curve(runs):  # both panels
 # %%
 def reading(runs, epsilon):
     one = runs[epsilon]
-    auc, share = one.metrics[-1]["auc"][:, -1], missed(one)
+    auc, share = one.auc, missed(one)
     releases = one[0].ledger.private.table()
     noise = releases["noise_multiplier"]
     shown = sum((r.ledger for r in runs.values()), privacy.Ledger()).epsilon()
@@ -935,7 +934,7 @@ clips = {
 }
 for name, one in federated.side_by_side(federation, clips, seeds=3, **(work | {"lr": 0.2})).items():
     risk = one.predict_proba(all_tests)[:, :, 1].mean()
-    auc = one.metrics[-1]["auc"][:, -1].mean()
+    auc = one.auc.mean()
     print(f"{name:8} AUC {auc:.3f}; mean predicted risk {risk:.3f}; ill missed {missed(one).mean():.0%}")
 print(f"really fell ill: {truly_ill.mean():.3f}")
 
@@ -979,7 +978,7 @@ def without_promise(n_hospitals):
 def auc_under(kind, n_hospitals, participation, **options):  # [budgets, seeds]
     settings = {e: {"privacy": kind(epsilon=e, **options)} for e in GRID}
     runs = federated.side_by_side(dealt_out(n_hospitals), settings, participation=participation, **rhythm)
-    return np.array([one.metrics[-1]["auc"][:, -1] for one in runs.values()])
+    return np.array([one.auc for one in runs.values()])
 
 
 # %% [markdown] tags=["deep"]
@@ -1054,7 +1053,7 @@ toy = pd.DataFrame({"x": toy_rng.random(750), "client": np.arange(750) % 5})
 toy = data.from_frame(toy.assign(y=(toy["x"] > 0.5) * 1), target="y", hospital="client", bounds={"x": (0, 1)})
 five = {f"{e:g}": {"privacy": privacy.RecordDP(epsilon=e)} for e in (0.1, 0.2, 0.5, 2, 8)}
 thirty = federated.side_by_side(toy, five, seeds=30, rounds=5, batch_size=32, lr=0.5, hidden=(64,))
-accuracy = {name: one.metrics[-1]["accuracy"][:, -1] for name, one in thirty.items()}
+accuracy = {name: one.final.query("hospital == 'all'")["accuracy"].to_numpy() for name, one in thirty.items()}
 curves = {"thirty seeds": ([float(e) for e in accuracy], np.array(list(accuracy.values())))}
 curves["Figure 10"] = [0.1, 0.5], np.array([[0.8], [0.6]])
 plots.show(
@@ -1209,7 +1208,7 @@ if DPOptimizer:
 def opacus_auc(seed):
     params = fleet.init(1, (federation.n_features, 32, 1), seed=seed)
     module, optimiser = opacus_model(params, sigma=1.0, seed=seed)
-    coins = sampling.poisson([np.arange(len(northgate.y_train))], [200], 64, sampling.generators(seed, 1))
+    coins = fleet.poisson([np.arange(len(northgate.y_train))], [200], 64, fleet.generators(seed, 1))
     for index, share in coins:
         drawn = index[0][share[0] > 0]
         optimiser.zero_grad()

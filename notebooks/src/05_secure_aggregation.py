@@ -15,16 +15,16 @@
 # Python, and lesson 00 for the hospitals. Lesson 03 explains the rounds; its *break it* is where we begin.
 
 # %%
-import sys
-from pathlib import Path
-
 from IPython import get_ipython
 from IPython.display import display
 
 REPOSITORY = ""  # only for Colab: the git address of this course
-if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own torch alone
+if REPOSITORY:  # --no-deps leaves Colab's own torch alone
     get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
-print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
+
+from fedlab_utils import ready
+
+print(ready())
 
 # %% [markdown]
 # ## The patient in the post
@@ -374,7 +374,7 @@ checks.combine(combine_solution)
 # falls silent, three of the others send the server their piece of *Harbour's* key.
 
 # %%
-from fedlab_utils import shamir
+from fedlab_utils.secagg import shamir
 
 five = [1, 2, 3, 4, 5]
 key = int.from_bytes(private["Harbour"].private_bytes_raw(), "big")
@@ -485,7 +485,7 @@ answers = {u: clients[u].unmask([secagg.survivor_list(careless, u, story)]) for 
 # lies above $2^{256}$). First the shares of Harbour, client 4, sorted by secret:
 
 # %% tags=["deep"]
-from fedlab_utils import messages
+from fedlab_utils.secagg import messages
 
 own_mask, mask_key = {}, {}
 for u, answer in answers.items():
@@ -595,14 +595,14 @@ for rounding in (nearest, by_coin):
 # $$\text{levels} \cdot \text{rows} \le 2^{\text{bits}} - 1$$
 
 # %%
-from fedlab_utils import quantise
+from fedlab_utils.secagg.grid import Grid, decode, encode
 
 for bits in (16, 32, 64):
-    grid = quantise.Grid(limit=4.0, bits=bits, max_rows=2**13)  # the network has about 8,000 training rows
+    grid = Grid(limit=4.0, bits=bits, max_rows=2**13)  # the network has about 8,000 training rows
     print(f"{bits} bits: {grid.levels:,} levels, a step is {grid.step:.2g}")
 update = updates["Northgate"]
 ours = 64 * by_coin(update, 4.0, grid.levels, np.random.default_rng(1)).astype(np.uint64)
-theirs = quantise.encode(update, 64, grid, np.random.default_rng(1))
+theirs = encode(update, 64, grid, np.random.default_rng(1))
 print("by hand, the same words:", (ours == theirs[:-1]).all(), "  and one word more:", theirs[-1])
 
 # %% [markdown]
@@ -691,7 +691,7 @@ work = dict(rounds=5, local_steps=20, batch_size=64, lr=0.2, hidden=(32,), recor
 plain = federated.train(federation, **work)
 secure = federated.train(federation, aggregator=secagg.SecureSum(), **work)
 for name, run in (("plain", plain), ("secure", secure)):
-    print(f"{name:6} AUC {run.metrics[-1]['auc'][0, -1]:.4f}")
+    print(f"{name:6} AUC {run.auc[0]:.4f}")
 print(f"largest difference of a parameter: {(plain.params.flat() - secure.params.flat()).abs().max():.0e}")
 
 # %% [markdown]
@@ -742,9 +742,9 @@ def some_updates(n):  # patients dealt out to n hospitals, twenty steps each
 
 def one_round(n, threshold, bits, drop):
     """Inputs, survivors, sum, and the masked words of the first survivor."""
-    grid = quantise.Grid(limit=1.0, bits=bits, max_rows=n)
+    grid = Grid(limit=1.0, bits=bits, max_rows=n)
     coins = np.random.default_rng(0)
-    inputs = np.stack([quantise.encode(update, 1, grid, coins) for update in some_updates(n)])
+    inputs = np.stack([encode(update, 1, grid, coins) for update in some_updates(n)])
     setup = secagg.Setup(n, threshold, inputs.shape[1], bits)
     out = secagg.run(inputs, setup, drop=drop)
     (masked_words,) = [m.body for m in out.messages if m.stage == "mask" and m.sender == out.survivors[0]]
@@ -783,7 +783,7 @@ def sum_and_nothing_else(show, hospitals, silent, stage, threshold, bits):
         refused = str(reason)[0].upper() + str(reason)[1:]
         grid, inputs, out, seen = one_round(hospitals, secagg.default_threshold(hospitals), bits, {})
     bare = inputs[out.survivors[0]].view(np.uint8)
-    means = some_updates(hospitals)[list(out.survivors)].mean(0), quantise.decode(out.total, grid)[0]
+    means = some_updates(hospitals)[list(out.survivors)].mean(0), decode(out.total, grid)[0]
     sentence = reading(seen, bare, hospitals, grid, inputs, out, means)
     if refused:
         sentence = f"No sum, and nothing is opened. {refused} (On the left a masked update with all there.)"
@@ -1086,9 +1086,7 @@ for n_patients in (1, 2, 4, 64):
 # accuracy?* Five splits, with and without. *Is a sum what one wants?* Lesson 03 has answered.
 
 # %% tags=["deep"]
-from fedlab_utils import views
-
-seen_by = views.who_sees_what({"equation (4)": plain.transcript, "masked": secure.transcript})
+seen_by = federated.who_sees_what({"equation (4)": plain.transcript, "masked": secure.transcript})
 plots.show(
     plots.who_sees_what(seen_by),
     alt="By equation (4) the server and an eavesdropper see single updates. Masked, they see the model of every round. "
@@ -1104,7 +1102,7 @@ plots.show(
 splits = data.replicates("hospital_network", 5)
 quiet = {name: value for name, value in work.items() if name != "record"}
 runs = [federated.train(splits, aggregator=one, **quiet) for one in (None, secagg.SecureSum())]
-aucs = [run.metrics[-1]["auc"][:, -1] for run in runs]
+aucs = [run.auc for run in runs]
 print(f"AUC with and without the protocol, five splits: largest difference {np.abs(aucs[1] - aucs[0]).max():.5f}")
 
 # %% [markdown] tags=["deep"]

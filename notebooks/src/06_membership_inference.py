@@ -16,17 +16,16 @@
 # Python, and lesson 00 for the hospitals. Lesson 04 explains the bound that differential privacy promises.
 
 # %%
-import sys
-from pathlib import Path
-
 from IPython import get_ipython
 from IPython.display import display
 
 REPOSITORY = ""  # only for Colab: the git address of this course
-if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own torch alone
-    get_ipython().run_line_magic("pip", "install --quiet dp-accounting")
+if REPOSITORY:  # --no-deps leaves Colab's own torch alone
     get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
-print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
+
+from fedlab_utils import ready
+
+print(ready())
 
 # %% [markdown]
 # ## Was she in it?
@@ -470,7 +469,7 @@ def finds(shadows):
 
 
 def auc(run):
-    return run.metrics[-1]["auc"][:, -1].mean()
+    return run.auc.mean()
 
 
 # %% [markdown]

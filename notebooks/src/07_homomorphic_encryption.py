@@ -16,17 +16,18 @@
 # below.
 
 # %%
-import sys
 from pathlib import Path
 
 from IPython import get_ipython
 from IPython.display import display
 
 REPOSITORY = ""  # only for Colab: the git address of this course
-if "google.colab" in sys.modules and REPOSITORY:  # --no-deps leaves Colab's own torch alone
-    get_ipython().run_line_magic("pip", "install --quiet tenseal cryptography")
+if REPOSITORY:  # --no-deps leaves Colab's own torch alone
     get_ipython().run_line_magic("pip", f"install --quiet --no-deps git+{REPOSITORY}")
-print(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment {Path(sys.prefix).name}")
+
+from fedlab_utils import ready
+
+print(ready())
 
 # %% [markdown]
 # ## A server that adds what it cannot read
@@ -353,12 +354,12 @@ except ValueError as reason:
 # each viewer the picture names the most telling thing in the messages that it holds, read off the transcript.
 
 # %%
-from fedlab_utils import secagg, views
+from fedlab_utils import secagg
 
 masked = federated.train(federation, rounds=3, aggregator=secagg.SecureSum(), **work)
 three = {"plain": plain, "masked": masked, "encrypted": locked}
 plots.show(
-    plots.who_sees_what(views.who_sees_what({name: run.transcript for name, run in three.items()})),
+    plots.who_sees_what(federated.who_sees_what({name: run.transcript for name, run in three.items()})),
     alt="Server and eavesdropper: single updates in the plain training, the model of every round in the masked one, "
     "noise only in the encrypted one. A hospital always sees the model of every round, a user the finished model.",
 )
@@ -531,7 +532,7 @@ for bits in (30, 20, 16, 12, 10):
     careless = Careless(bits)
     noise = careless.aggregate(updates, rows, alive=None, rng=None)[0] - shares @ updates
     run = federated.train(federation, aggregator=careless, **long)
-    auc = [one.metrics[-1]["auc"][0, -1] for one in (truth, run)]
+    auc = [one.auc[0] for one in (truth, run)]
     part = np.linalg.norm(noise) / size
     print(f"scale of {bits} bits: error {part:8.1%} of the update; AUC {auc[1]:.3f}, plain {auc[0]:.3f}")
 
@@ -1025,7 +1026,7 @@ base = federated.baselines(splits, **long).set_index(["baseline", "hospital", "s
 
 
 def auc_at_the_end(run):
-    return plots.last_round(run.history).set_index(["hospital", "seed"])["auc"]
+    return run.final.set_index(["hospital", "seed"])["auc"]
 
 
 ours = auc_at_the_end(boxed)

@@ -27,7 +27,9 @@ from peers.tables import seconds, show  # noqa: E402
 from scipy.stats import binomtest, norm  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from fedlab_utils import accounting, attacks, data, fleet, membership, privacy, sampling, synth  # noqa: E402
+from fedlab_utils import attacks, data, fleet, privacy, synth  # noqa: E402
+from fedlab_utils.attacks import classifiers  # noqa: E402
+from fedlab_utils.privacy import accounting  # noqa: E402
 
 MODELS, HIDDEN, EPOCHS, BATCH, LR = 256, 32, 100, 32, 0.01  # the last four as `attacks.shadows` has them by default
 
@@ -41,7 +43,7 @@ def patients() -> tuple[Tensor, Tensor]:
 
 def start(k: int) -> fleet.Params:
     """Where shadow model k of seed 0 starts."""
-    return fleet.init(1, (30, HIDDEN, 1), seed=[sampling.generator(0, k, 0)])
+    return fleet.init(1, (30, HIDDEN, 1), seed=[fleet.generator(0, k, 0)])
 
 
 def plain(k: int, X: Tensor, y: Tensor, batches: Iterable[Tensor]) -> Tensor:
@@ -75,7 +77,7 @@ def same_answer() -> None:
     scores = attacks.lira(some).scores
     for k in range(4):
         rows = np.flatnonzero(some.member[k])
-        drawn = sampling.shuffled([rows], [20 * -(-len(rows) // BATCH)], BATCH, [sampling.generator(0, k, 1)])
+        drawn = fleet.shuffled([rows], [20 * -(-len(rows) // BATCH)], BATCH, [fleet.generator(0, k, 1)])
         logit = plain(k, X, y, (index[0, share[0] > 0] for index, share in drawn)).double() * (2 * y - 1)
         slow = slow_lira(np.delete(some.logit, k, 0), np.delete(some.member, k, 0), some.logit[k])
         pairs = (logit[:, 0].numpy(), some.logit[k], 1e-3), (slow, scores[k], 1e-8)
@@ -175,7 +177,7 @@ def negative_control(R: int, n: int = 150) -> None:
     """Models that never saw the patients: how often an interval leaves the coin out."""
     seen: dict[tuple, list] = {}
     for seed in range(R):
-        rng, member = np.random.default_rng(seed), membership.coins(n, 24, seed)
+        rng, member = np.random.default_rng(seed), classifiers.coins(n, 24, seed)
         X = torch.from_numpy(rng.normal(size=(2 * n, 6)).astype(np.float32))
         y = ((X[:, :1] > 0) ^ torch.from_numpy(rng.random((2 * n, 1)) < 0.2)).float()
         models, strangers = fleet.init(24, (6, 16, 1), seed=seed), [n + np.flatnonzero(m) for m in member]

@@ -28,7 +28,10 @@ from peers.tables import seconds, show  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from fedlab_utils import accounting, audit, data, federated, fleet, losses, privacy, rounds, sampling  # noqa: E402
+from fedlab_utils import audit, data, federated, fleet, privacy  # noqa: E402
+from fedlab_utils.federated import rounds  # noqa: E402
+from fedlab_utils.fleet import batches, losses, randomness  # noqa: E402
+from fedlab_utils.privacy import accounting  # noqa: E402
 
 try:
     from peers import opacus_peer
@@ -174,11 +177,11 @@ def noise_cost(quick: bool) -> None:
         blocks = [min(block, steps - s) for s in range(0, steps, block)]
 
         def own(K=K, width=width, steps=steps):
-            for _ in sampling.normal([steps] * K, width, sampling.generators(0, K)):
+            for _ in batches.normal([steps] * K, width, randomness.generators(0, K)):
                 pass
 
         def numpys(K=K, width=width, blocks=blocks):
-            rngs = sampling.generators(0, K)
+            rngs = randomness.generators(0, K)
             for b in blocks:
                 np.stack([rng.standard_normal((b, width), np.float32) for rng in rngs])
 
@@ -187,18 +190,18 @@ def noise_cost(quick: bool) -> None:
             for b in blocks:
                 torch.stack([torch.randn(b, width, generator=rng) for rng in rngs])
 
-        draws = torch.stack(list(sampling.normal([steps] * K, width, sampling.generators(0, K)))).double()
+        draws = torch.stack(list(batches.normal([steps] * K, width, randomness.generators(0, K)))).double()
         for power, moment, error in ((1, 0, 1), (2, 1, 2**0.5), (4, 3, 96**0.5)):  # of each power's mean
             if abs((draws**power).mean().item() - moment) > 6 * error / math.sqrt(draws.numel()):
-                sys.exit(f"Moment {power} of sampling.normal is off: no comparison would be honest.")
+                sys.exit(f"Moment {power} of batches.normal is off: no comparison would be honest.")
         took = seconds({"own": own, "numpy": numpys, "torch": torchs}, 5 if quick else 11)
         ns = {name: 1e9 * s / draws.numel() for name, s in took.items()}
         cells = [f"{ns[name]:.1f} ns {ns[name] / ns['own']:5.2f}x" for name in ("numpy", "torch")]
         lines.append([f"{K} x {width} x {steps}", f"{ns['own']:.1f} ns", *cells])
     head = ["models x numbers x steps", "sampling.normal", "NumPy", "torch.randn"]
     aim = "less time than NumPy (over 1x); every model has a generator of its own with all three"
-    show("One normal number (times as long as sampling.normal)", head, lines, aim)
-    print("  torch.randn starts from 24 random bits and ends at 5.8 standard deviations; sampling.normal ends at 6.6.")
+    show("One normal number (times as long as batches.normal)", head, lines, aim)
+    print("  torch.randn starts from 24 random bits and ends at 5.8 standard deviations; batches.normal ends at 6.6.")
 
 
 # --- the curve ----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from ctgan import CTGAN, TVAE
 
-from fedlab_utils import encoding
+from fedlab_utils.synth import encoding
 
 KINDS = {"CTGAN": CTGAN, "TVAE": TVAE}
 _GONE = " is missing"

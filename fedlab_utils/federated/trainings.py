@@ -1,0 +1,140 @@
+"""One training, and one hospital's part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fedlab_utils import fleet
+from fedlab_utils.data import Federation, Hospital
+from fedlab_utils.federated.aggregators import Aggregator
+from fedlab_utils.federated.plan import Plan, as_replicates, settled
+from fedlab_utils.federated.rounds import carry_out
+from fedlab_utils.federated.runs import FederatedRun
+from fedlab_utils.privacy import HospitalDP, RecordDP
+
+
+def train(
+    federation: Federation | Sequence[Federation],
+    *,
+    rounds: int = 20,
+    local_epochs: int = 1,
+    local_steps: int | None = None,
+    batch_size: int = 32,
+    lr: float = 0.1,
+    optimiser: fleet.Optimiser = "sgd",
+    hidden: Sequence[int] = (64,),
+    strategy: str = "fedavg",
+    proximal: float = 0.0,
+    participation: float = 1.0,
+    privacy: RecordDP | HospitalDP | None = None,
+    aggregator: Aggregator | None = None,
+    seeds: int = 1,
+    seed: int = 0,
+    record: bool = False,
+    on_round: Callable[[FederatedRun], bool | None] | None = None,
+) -> FederatedRun:
+    """Federated averaging (McMahan et al., arXiv:1602.05629, Algorithm 1), several seeds at once.
+
+    In each round the server sends the global model to the hospitals that take part; each trains it on its own
+    rows and sends back what changed; the server adds the average change.
+
+    Parameters
+    ----------
+    federation
+        One federation, trained `seeds` times on the same split, or a list of replicates, a run for each.
+    rounds
+        Communication rounds.
+    local_epochs, local_steps
+        Work of a hospital in a round: passes over its rows, or, if given, a number of batches.
+    batch_size, lr, optimiser
+        Of the local training; see `fleet.fit`. The optimiser starts afresh in each round.
+    hidden
+        Widths of the hidden layers; ``()`` is (multinomial) logistic or linear regression.
+    strategy
+        ``"fedavg"`` weights hospitals by training rows, ``"uniform"`` counts them alike.
+    proximal
+        Pull of the local training towards the global model (FedProx, Li et al., arXiv:1812.06127).
+    participation
+        Share of the hospitals drawn for each round, at least one (but see `privacy`).
+    privacy
+        `privacy.RecordDP`: each hospital trains by DP-SGD, so that every patient record is protected, with
+        Poisson-sampled batches (an epoch is then n / batch_size steps). `privacy.HospitalDP`: updates are clipped
+        and noised, so that every hospital is; then each hospital takes part by its own coin flip with probability
+        `participation`, and all count alike. A budget is for all rounds together, and what was really spent stands
+        in the ledger.
+    aggregator
+        What stands between hospitals and server, such as ``secagg.SecureSum()``; None is the sum in the open. Your own
+        is a subclass of `federated.Aggregator`, or any object with its method `aggregate`: what that does not declare
+        counts as seen by the server.
+    seeds, seed
+        How many runs, and where their random numbers start. What hospital h does in run s depends on
+        ``(seed, s, h)`` alone, and under a promise of privacy on the setting; see `federated.hospital_rng`.
+    record
+        Keep the arrays that travel (of the first seed) in the transcript, not only their sizes.
+    on_round
+        Called after each round with the run so far; returns True to stop.
+
+    Returns
+    -------
+    FederatedRun
+        All seeds together.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit, before anything is trained.
+    """
+    setting = dict(rounds=rounds, local_epochs=local_epochs, local_steps=local_steps, batch_size=batch_size)
+    setting |= dict(lr=lr, optimiser=optimiser, hidden=hidden, strategy=strategy, proximal=proximal)
+    setting |= dict(participation=participation, privacy=privacy, aggregator=aggregator, seed=seed, record=record)
+    federations = as_replicates(federation, seeds)
+    plan = Plan(federations, [settled(federations, setting)])
+    return carry_out(plan, None if on_round is None else lambda runs: on_round(runs[0]))[0]
+
+
+def local_update(
+    arrays: Sequence[np.ndarray],
+    hospital: Hospital,
+    *,
+    task: str,
+    local_epochs: int = 1,
+    local_steps: int | None = None,
+    batch_size: int = 32,
+    lr: float = 0.1,
+    optimiser: fleet.Optimiser = "sgd",
+    proximal: float = 0.0,
+    rng: np.random.Generator,
+) -> tuple[list[np.ndarray], int]:
+    """One hospital's part of a round, for a process of its own: what a Flower client's ``fit`` returns.
+
+    Parameters
+    ----------
+    arrays
+        The global model, weight ``[out, in]`` and bias ``[out]`` of each layer in turn.
+    hospital
+        Whose training rows.
+    task
+        "binary", "multiclass" or "regression".
+    local_epochs, local_steps, batch_size, lr, optimiser, proximal
+        As in `train`.
+    rng
+        Of the shuffling; see `federated.hospital_rng`.
+
+    Returns
+    -------
+    arrays, n_rows
+        The locally trained model in the same order, and the weight it should have in the average.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit, before anything is trained.
+    """
+    length = {"epochs": local_epochs} if local_steps is None else {"steps": local_steps}
+    work = dict(batch_size=batch_size, lr=lr, optimiser=optimiser, proximal=proximal, loss=task, **length)
+    n_rows = len(hospital.y_train)
+    params = fleet.from_arrays([arrays])
+    trained = fleet.fit(params, hospital.X_train, hospital.y_train, [np.arange(n_rows)], seed=[rng], **work)
+    return fleet.to_arrays(trained, 0), n_rows

@@ -1,0 +1,267 @@
+"""What travels in secure aggregation, and what everybody checks about it before reading on."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from fedlab_utils._arguments import whole
+from fedlab_utils.secagg.grid import BITS
+
+SERVER = 65535  # its number in messages
+STAGES = ("advertise", "share", "mask", "survivors", "check", "unmask")  # "survivors" is the server's list
+HEADER = struct.Struct(">IBHH")  # round, stage, sender, receiver
+SEED, MASK_KEY = 0, 1  # of which secret a share is
+ENTRY = struct.Struct(">HB33s")  # client, which secret, share
+SIGNATURE = 64  # bytes
+KEYS = 64  # bytes: two public keys
+LETTER = 12 + 66 + 16  # bytes: nonce, two shares, tag
+
+
+class ProtocolError(Exception):
+    """Something that the protocol forbids arrived, or too few are left: whoever raises it stops."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What everybody knows before a round.
+
+    Parameters
+    ----------
+    n
+        Clients, numbered from 0.
+    threshold
+        How many must still be there at each stage, and how many shares open a secret. To open *both* secrets of one
+        client, a server that tells one story to some and another to the rest needs twice `threshold` shares, and each
+        client gives one, but its `colluding` accomplices give two: impossible if ``2 * threshold > n + colluding``.
+        Against a server that follows the protocol and only looks ``threshold > colluding`` keeps the secrets (Bonawitz
+        et al., section 6). We ask for one more, ``threshold > colluding + 1``, since accomplices can take their own
+        words off the sum, and a sum of one is an update.
+    words, bits
+        How many words a client adds, and bits of a word: sums are modulo ``2**bits``.
+    round
+        Its number: no message of another round is accepted.
+    malicious
+        Whether the server may lie. Then clients sign, with keys that they know from each other by another way.
+    colluding
+        Clients that may tell the server all they know.
+
+    Raises
+    ------
+    ValueError
+        If the numbers do not fit, or the threshold does not protect.
+    """
+
+    n: int
+    threshold: int
+    words: int
+    bits: int
+    round: int = 0
+    malicious: bool = True
+    colluding: int = 0
+
+    def __post_init__(self) -> None:
+        for name, floor in (("n", 2), ("threshold", 1), ("words", 1), ("bits", 8), ("round", 0), ("colluding", 0)):
+            object.__setattr__(self, name, whole(name, getattr(self, name), floor))
+        least = self.colluding + 2
+        if self.malicious:
+            least = max(least, (self.n + self.colluding) // 2 + 1)  # 2 * threshold > n + colluding
+        if self.n >= SERVER:
+            raise ValueError(f"n must be below {SERVER}; got {self.n}.")
+        if self.bits not in BITS:
+            raise ValueError(f"bits must be 8, 16, 32 or 64; got {self.bits}.")
+        if self.round >= 2**32:
+            raise ValueError(f"round must be below 2**32; got {self.round}.")
+        if not least <= self.threshold <= self.n:
+            kind = "lies" if self.malicious else "only looks"
+            against = f"a server that {kind} and {self.colluding} colluding of {self.n} clients"
+            wrong = f"must be {least} to {self.n}" if least <= self.n else f"would have to be {least}, above {self.n}"
+            raise ValueError(f"threshold {wrong} against {against}; got {self.threshold}.")
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Unsigned whole numbers of so many bits."""
+        return np.dtype(f"<u{self.bits // 8}")
+
+    @cached_property
+    def context(self) -> bytes:
+        """All of the above as bytes, part of all that is signed, sealed or agreed on: other setups do not mix."""
+        numbers = (self.n, self.threshold, self.words, self.bits, self.round, self.malicious, self.colluding)
+        return b"fedlab secure aggregation" + struct.pack(">7Q", *numbers)
+
+
+def default_threshold(n: int) -> int:
+    """Two thirds, the least that protects if up to a third of the clients may collude with a lying server."""
+    return 2 * n // 3 + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What travels: a header of nine bytes, and a body whose fields have fixed lengths."""
+
+    round: int
+    stage: str
+    sender: int
+    receiver: int
+    body: bytes
+
+    @property
+    def header(self) -> bytes:
+        """Round, stage, sender, receiver."""
+        return HEADER.pack(self.round, STAGES.index(self.stage), self.sender, self.receiver)
+
+    def to_bytes(self) -> bytes:
+        """As it travels."""
+        return self.header + self.body
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Message:
+        """The message that travelled.
+
+        Raises
+        ------
+        ProtocolError
+            If it is too short for a header, or of no known stage.
+        """
+        if len(data) < HEADER.size:
+            raise ProtocolError(f"A message has at least {HEADER.size} bytes; this one has {len(data)}.")
+        number, stage, sender, receiver = HEADER.unpack_from(data)
+        if stage >= len(STAGES):
+            raise ProtocolError(f"There is no stage {stage}; a message claims to be of it.")
+        return Message(number, STAGES[stage], sender, receiver, bytes(data[HEADER.size :]))
+
+    def __len__(self) -> int:
+        return HEADER.size + len(self.body)
+
+
+def register(n: int) -> tuple[dict[int, Ed25519PrivateKey], dict[int, Ed25519PublicKey]]:
+    """A signing key for each client, and the registry of their public keys, which must not come from the server.
+
+    Parameters
+    ----------
+    n
+        Clients.
+
+    Returns
+    -------
+    keys, registry
+        Private and public Ed25519 keys, each by the client's number.
+    """
+    keys = {u: Ed25519PrivateKey.generate() for u in range(n)}
+    return keys, {u: key.public_key() for u, key in keys.items()}
+
+
+def survivor_list(setup: Setup, receiver: int, survivors: Sequence[int]) -> Message:
+    """What the server tells a client after masking: these are still there. A lying server tells what it likes.
+
+    Parameters
+    ----------
+    setup
+        What everybody knows.
+    receiver
+        The client's number.
+    survivors
+        Numbers of those who are said to be still there, rising.
+    """
+    return Message(setup.round, "survivors", SERVER, receiver, struct.pack(f">{len(survivors)}H", *survivors))
+
+
+def by_sender(
+    messages: Sequence[Message],
+    setup: Setup,
+    stage: str,
+    allowed: Collection[int],
+    *,
+    receiver: int = SERVER,
+    size: int | None = None,
+) -> dict[int, Message]:
+    """Messages by sender, once their headers and lengths are right and nobody speaks twice.
+
+    Raises
+    ------
+    ProtocolError
+        If a message is of another round or stage, from or for somebody else, of another length, or not the first.
+    """
+    found: dict[int, Message] = {}
+    for message in messages:
+        m = f"A message from {message.sender}"
+        if message.round != setup.round:
+            raise ProtocolError(f"{m} is of round {message.round}; this is round {setup.round}.")
+        if message.stage != stage:
+            raise ProtocolError(f"{m} is of stage {message.stage}; expected was {stage}.")
+        if message.receiver != receiver:
+            raise ProtocolError(f"{m} is for {message.receiver}, and arrived at {receiver}.")
+        if message.sender not in allowed:
+            raise ProtocolError(f"{m} arrived at stage {stage}, where it has nothing to say.")
+        if message.sender in found:
+            raise ProtocolError(f"{m} arrived twice.")
+        if size is not None and len(message.body) != size:
+            raise ProtocolError(f"{m} has a body of {len(message.body)} bytes; expected were {size}.")
+        found[message.sender] = message
+    return found
+
+
+def enough(who: Collection[int], setup: Setup, what: str) -> None:
+    """Below the threshold nobody goes on.
+
+    Raises
+    ------
+    ProtocolError
+        If so few are left.
+    """
+    if len(who) < setup.threshold:
+        raise ProtocolError(f"Only {len(who)} of {setup.n} clients {what}; the threshold is {setup.threshold}.")
+
+
+def session(advertised: dict[int, Message]) -> bytes:
+    """What tells this round from any other: the keys that all advertised for it, 32 bytes."""
+    return sha256(b"".join(advertised[u].to_bytes() for u in sorted(advertised))).digest()
+
+
+def told(session: bytes, survivors: Sequence[int]) -> bytes:
+    """What a client signs at "check": who is said to be still there, and in which session."""
+    return session + struct.pack(f">{len(survivors)}H", *survivors)
+
+
+def tail(setup: Setup) -> int:
+    """Bytes of the signature at the end of a client's message."""
+    return SIGNATURE if setup.malicious else 0
+
+
+def public_keys(message: Message) -> tuple[X25519PublicKey, X25519PublicKey]:
+    """For letters, for masks."""
+    letters, masks = message.body[:32], message.body[32:64]
+    return X25519PublicKey.from_public_bytes(letters), X25519PublicKey.from_public_bytes(masks)
+
+
+def digest(header: bytes, body: bytes, setup: Setup, also: bytes = b"") -> bytes:
+    """What is signed: everything about a message, and `also`, which both ends know without sending it."""
+    # With its length in front, no byte of `also` can pass for one of the body.
+    hashed = sha256(setup.context + header + len(also).to_bytes(8) + also)
+    hashed.update(body)
+    return hashed.digest()
+
+
+def verify(message: Message, setup: Setup, registry: dict[int, Ed25519PublicKey] | None, also: bytes = b"") -> None:
+    """That the sender in the header signed the message; nothing to do where nobody signs.
+
+    Raises
+    ------
+    ProtocolError
+        If the signature is wrong, or the registry does not know the sender.
+    """
+    if not setup.malicious:
+        return
+    body, signature = memoryview(message.body)[:-SIGNATURE], message.body[-SIGNATURE:]
+    try:
+        registry[message.sender].verify(signature, digest(message.header, body, setup, also))
+    except (InvalidSignature, KeyError):
+        raise ProtocolError(f"Client {message.sender} did not sign this {message.stage} message.") from None

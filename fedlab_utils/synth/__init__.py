@@ -1,0 +1,5 @@
+"""Synthetic tables: learn from real patients, invent others."""
+
+from fedlab_utils.synth.synthesizer import Synthesizer as Synthesizer
+from fedlab_utils.synth.synthesizer import fit as fit
+from fedlab_utils.synth.synthesizer import load as load

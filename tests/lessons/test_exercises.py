@@ -1,0 +1,65 @@
+"""Exercises of every lesson: stub, check and solution fit together, and wrong answers get their own hint."""
+
+import importlib
+import re
+from pathlib import Path
+
+import cells
+import lessons
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fedlab_utils import checks
+
+SOURCES = sorted(lessons.SOURCES.glob("*.py"))
+EXERCISES = {name for name, check in checks.EXERCISES.items() if check.__module__.startswith("fedlab_utils.")}
+each_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+
+
+def code(source, tag=None):
+    every = lessons.code_cells(lessons.load(source))
+    return [c.source for c in every if tag is None or tag in c.metadata.get("tags", [])]
+
+
+def solutions(source):
+    """The `name_solution` that the lesson itself defines, by name."""
+    space = {"np": np, "pd": pd, "torch": torch, "checks": checks}
+    for cell in code(source, "solution"):
+        exec(cell, space)
+    return {name.removesuffix("_solution"): made for name, made in space.items() if name.endswith("_solution")}
+
+
+@each_lesson
+def test_every_exercise_has_a_stub_a_check_and_a_solution_that_passes(source):
+    found = solutions(source)
+    assert len(found) >= 3
+    for name, solution in found.items():
+        assert checks.EXERCISES[name](solution).passed
+        assert checks.EXERCISES[name](cells.definitions(source, name)[name]).kind == "stub"
+        assert sum(f"checks.{name}({name})" in cell for cell in code(source)) == 1
+
+
+@each_lesson
+def test_no_other_cell_uses_the_names_of_an_exercise(source):
+    names = [n for name in solutions(source) for n in (name, f"{name}_solution")]
+    for cell in code(source):
+        own = {n for n in names if re.search(rf"^(def {n}\(|{n} = )", cell, re.M)}
+        used = {n for n in names if re.search(rf"(?<![.\w]){n}\b", cell)}
+        assert used <= own | {n.removesuffix("_solution") for n in own}, cell
+
+
+WRONG = {}  # exercise -> words of the hint -> an answer that must get it
+for file in sorted(Path(__file__).parent.glob("test_lesson_*.py")):
+    WRONG |= importlib.import_module(f"tests.lessons.{file.stem}").WRONG
+
+
+def test_every_exercise_is_given_wrong_answers():
+    assert set(WRONG) == EXERCISES
+
+
+@pytest.mark.parametrize(("name", "words"), [(name, words) for name, wrong in WRONG.items() for words in wrong])
+def test_wrong_answer_gets_the_hint_that_names_the_misconception(name, words):
+    verdict = checks.EXERCISES[name](WRONG[name][words])
+    assert verdict.kind == "hint" and words in verdict.message, verdict

@@ -1,0 +1,209 @@
+"""Lesson 04: its exercises, what it builds by hand, and what it says about privacy and its price."""
+
+import cells
+import lessons
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from scipy.stats import laplace
+
+from fedlab_utils import audit, checks, data, federated, fleet, plots, privacy
+
+# ---------------------------------------------------------------- exercises
+
+
+def norms(g):
+    return g.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+def odds(p):
+    return p / (1 - p)
+
+
+WRONG = {  # exercise -> words of the hint -> an answer that must get it
+    "sensitivity": {
+        "is *exchanged*": lambda low, high: high - low,
+        "who moves the sum further": lambda low, high: high,
+        "half of the range": lambda low, high: (high - low) / 2,
+        "the smaller of the two": lambda low, high: min(abs(low), abs(high)),
+        "not both together": lambda low, high: abs(low) + abs(high),
+        "never negative": lambda low, high: low,
+    },
+    "clipped_sum": {
+        "You clip the *sum*": lambda g, C: g.sum(0) * (C / g.sum(0).norm()).clamp(max=1),
+        "Nobody is clipped": lambda g, C: g.sum(0),
+        "Every *number* is cut": lambda g, C: g.clamp(-C, C).sum(0),
+        "Short rows are stretched": lambda g, C: (g * C / norms(g)).sum(0),
+        "were dropped": lambda g, C: g[norms(g)[:, 0] <= C].sum(0),
+        "That is the mean": lambda g, C: (g * (C / norms(g)).clamp(max=1)).mean(0),
+        "squared norm": lambda g, C: (g * (C / norms(g) ** 2).clamp(max=1)).sum(0),
+        "divide by it": lambda g, C: (g / g.norm(dim=1, keepdim=True) * g.norm(dim=1, keepdim=True).clamp(max=C)).sum(
+            0
+        ),
+    },
+    "posterior": {
+        "can pass 1": lambda p, e: p * np.exp(e),
+        "as a lid": lambda p, e: min(p * np.exp(e), 1),
+        "Those are the new odds": lambda p, e: odds(p) * np.exp(e),
+        "Epsilon itself is no factor": lambda p, e: odds(p) * e / (1 + odds(p) * e),
+        "what the attacker knew before": lambda p, e: np.exp(e) / (1 + np.exp(e)),
+        "is not one": lambda p, e: p + e,
+        "the *least* certainty": lambda p, e: odds(p) / np.exp(e) / (1 + odds(p) / np.exp(e)),
+    },
+    "honest_epsilon": {
+        "the very mistake": lambda spend, n, b, r, s: spend(b / n, r * n // b),
+        "That is one round": lambda spend, n, b, r, s: spend(b / n, s),
+        "counts messages": lambda spend, n, b, r, s: spend(b / n, r),
+        "one epoch": lambda spend, n, b, r, s: spend(b / n, n // b),
+        "counts patients drawn": lambda spend, n, b, r, s: spend(b / n, r * s * b),
+        "every patient is in every step": lambda spend, n, b, r, s: spend(1.0, r * s),
+        "out of all patients": lambda spend, n, b, r, s: spend(1 / b, r * s),
+        "does not depend on how many rounds": lambda spend, n, b, r, s: spend(b / n / r, r * s),
+        "not one": lambda spend, n, b, r, s: spend(1 / n, r * s),
+        "never calls `spend`": lambda spend, n, b, r, s: 1.0,
+        "How many really ran": lambda spend, n, b, r, s: spend(b / n, 17),
+        "is drawn from 200 patients": lambda spend, n, b, r, s: spend(0.3, r * s),
+    },
+    "liars": {
+        "nothing is proven against this team": {"A", "B", "C", "D"},
+        "catch nobody": set(),
+        "loudest patient": {"C", "D"},
+        "the differences between steps": {"A", "C"},
+        "among few models": {"A", "D"},
+        "none of the letters": {"A", "E"},
+    },
+}
+
+
+@pytest.mark.parametrize("right", [{"A", "C", "D"}, ["d", "a", "c"], "ACD"])
+def test_liars_may_be_named_in_any_order(right):
+    assert checks.liars(right).passed
+
+
+def test_an_epsilon_by_another_route_passes():
+    assert checks.honest_epsilon(lambda spend, n, b, r, s: spend(steps=s * r, sampling=b / n)).passed
+    assert checks.sensitivity(lambda low, high: np.maximum(np.abs(low), np.abs(high))).passed
+
+
+# ---------------------------------------------------------------- what the lesson builds by hand
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    """The lesson's own short functions, and the teams of its last exercise."""
+    source = lessons.SOURCES / "04_differential_privacy.py"
+    teams = ("team_a", "team_b", "team_c", "team_d", "equation_3", "clipped_first", "STEPS", "DELTA", "CLAIM")
+    return cells.definitions(source, "dp_sgd", "patient_gradients", *teams)
+
+
+def cloud(n=300, d=5, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, d, generator=rng)
+    return X, (X[:, 0] + torch.randn(n, generator=rng) > 0).float()
+
+
+@pytest.mark.parametrize(("C", "sigma"), [(4.0, 0.0), (0.5, 1.3)])
+def test_dp_sgd_by_hand_is_the_fleets(lesson, C, sigma):
+    X, y = cloud()
+    source, rows = fleet.generators(3, 1), [np.arange(len(X))]
+    coins = (index[0][share[0] > 0] for index, share in fleet.poisson(rows, [60], 20, source))
+    noise = (z[0] for z in fleet.normal([60], 6, source)) if sigma else (torch.zeros(6) for _ in range(60))
+    ones = torch.cat([X, torch.ones(len(X), 1)], 1)
+    ours = lesson["dp_sgd"](ones, y, coins, noise, C=C, sigma=sigma, lr=0.3, expected=20)
+    start = fleet.init(1, (5, 1), seed=0).map(torch.zeros_like)
+    private = dict(max_norm=C, noise_multiplier=sigma, sampling="poisson", seed=fleet.generators(3, 1))
+    theirs = fleet.fit(start, X, y[:, None], rows, steps=60, batch_size=20, lr=0.3, **private)
+    torch.testing.assert_close(ours, theirs.flat()[0], atol=1e-5, rtol=0)
+
+
+def test_the_lessons_gradients_of_patients_are_autograds(lesson):
+    X, y = cloud(8)
+    net = fleet.init(1, (5, 4, 1), seed=0)
+    ours = lesson["patient_gradients"](net, X, y[:, None])
+    for i in range(len(X)):
+        tensors = [t.clone().requires_grad_() for t in net.tensors()]
+        out = fleet.forward(fleet.Params(tensors[::2], tensors[1::2]), X[[i]])[0]
+        torch.nn.functional.binary_cross_entropy_with_logits(out, y[[i], None]).backward()
+        torch.testing.assert_close(ours[i], torch.cat([t.grad.flatten() for t in tensors]), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("team", "lies"), [("team_a", True), ("team_b", False), ("team_c", True), ("team_d", True)])
+def test_the_audit_finds_the_liars_and_only_them(lesson, team, lies):
+    """Fixed seed; with another one the honest team would be accused about once in twenty at worst."""
+    found = audit.epsilon_lower_bound(lesson[team], steps=lesson["STEPS"], delta=lesson["DELTA"], models=2000)
+    assert (found.lower > lesson["CLAIM"]) == lies
+    assert found.score == ("differences" if team == "team_d" else "sum") or not lies
+
+
+def test_equation_3_is_broken_and_clipping_mends_it(lesson):
+    setting = dict(steps=lesson["STEPS"], delta=lesson["DELTA"], models=2000)
+    broken = audit.epsilon_lower_bound(lesson["equation_3"], **setting)
+    mended = audit.epsilon_lower_bound(lesson["clipped_first"], **setting)
+    assert broken.lower > 4 * lesson["CLAIM"] and mended.lower < lesson["CLAIM"]
+
+
+# ---------------------------------------------------------------- what the lesson says
+
+
+def test_no_threshold_beats_the_bound_of_the_game():
+    for epsilon in (0.1, 1, 8):
+        shape = laplace(scale=1 / epsilon)
+        cuts = np.linspace(-20 / epsilon, 20 / epsilon, 999)
+        false, found = shape.sf(cuts - 12), shape.sf(cuts - 13)
+        assert np.all(found <= np.exp(epsilon) * false + 1e-12)
+        assert np.all(1 - false <= np.exp(epsilon) * (1 - found) + 1e-12)
+        best = (1 - shape.sf(0.5) + shape.sf(-0.5)) / 2  # the threshold in the middle
+        assert best <= np.exp(epsilon) / (1 + np.exp(epsilon))
+
+
+def test_the_benchmarks_noise_spends_what_the_lesson_says():
+    """FLamby's DP row, arXiv:2210.04620: 15 epochs planned, 1,500 steps run, delta 1e-4; claimed 1, by RDP."""
+    common = dict(delta=1e-4, method="rdp")
+    for batches, noise, spent in ((50, 2.103, 1.46), (43, 2.251, 1.58), (8, 4.988, 4.11), (22, 3.068, 2.30)):
+        assert privacy.epsilon(noise, sampling=1 / batches, steps=15 * batches, **common) == pytest.approx(1, abs=0.005)
+        assert privacy.epsilon(noise, sampling=1 / batches, steps=1500, **common) == pytest.approx(spent, abs=0.02)
+
+
+def test_clipping_keeps_the_order_of_patients_and_ruins_their_risks():
+    federation = data.load("hospital_network")
+    clips = {C: {"privacy": privacy.RecordDP(noise_multiplier=0, max_grad_norm=C), "lr": 0.8 / C} for C in (0.3, 4.0)}
+    runs = federated.side_by_side(federation, clips, seeds=1, rounds=20, local_steps=20, batch_size=64, hidden=(32,))
+    auc = {C: run.metrics[-1]["auc"][0, -1] for C, run in runs.items()}
+    assert abs(auc[0.3] - auc[4.0]) < 0.02
+    pool = federation.pooled()
+    risk = {C: run.predict_proba(pool.X_test)[0, :, 1].mean().item() for C, run in runs.items()}
+    assert risk[0.3] < 0.03 and risk[4.0] == pytest.approx(pool.y_test.mean().item(), abs=0.03)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_figures_draw():
+    rng = np.random.default_rng(0)
+    alarms = np.linspace(0, 1, 50)
+    judged = audit.epsilon_lower_bound(
+        lambda g, r: g.sum(1) + torch.randn(g[:, 0].shape, generator=r), steps=2, models=20
+    )
+    budgets = [0.1, 1.0]
+    panels = {
+        "AUC": {"a": (budgets, rng.random((2, 3))), "b": ([0.5], rng.random((1, 3)))},
+        "missed": {"a": (budgets, rng.random((2, 1)))},
+    }
+    made = [
+        plots.leak(rng.random(6), rng.random(5), rng.random(5), "pressure (mmHg)"),
+        plots.lengths({"healthy": rng.random(50), "ill": np.zeros(3) + 2}, "length", limit=1),
+        plots.attacker(rng.normal(size=50), rng.normal(size=50), 0.1, (alarms, alarms), epsilon=1.0, delta=1e-5),
+        plots.tradeoff((alarms, alarms**0.5), [(1, 0.1), (2, 1e-5)]),
+        plots.budget({"this run": {"A": 1.0, "B": 2.0}, "everything": {"A": 3.0, "B": 4.0}}),
+        plots.privacy_utility(panels, {"AUC": {"best possible": 0.9}}, mark=1.0),
+        plots.groups({"sex": {"male": rng.random((2, 3))}, "age": {"old": rng.random((2, 3))}}, ["none", "1"], "error"),
+        plots.audit({"one": judged, "two": judged}, 1.0, 1e-5),
+    ]
+    assert all(isinstance(f, Figure) and len(plots.png(f)) > 2000 for f in made)
+
+
+def test_ticks_of_a_curve_are_those_of_all_its_lines():
+    panels = {"AUC": {"a": ([0.1, 1.0], np.ones((2, 2))), "b": ([0.5], np.ones((1, 1)))}}
+    (ax,) = plots.privacy_utility(panels).axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.1", "0.5", "1"]

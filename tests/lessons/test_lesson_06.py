@@ -1,0 +1,177 @@
+"""Lesson 06: its exercises, what it builds by hand, and what it says about who is exposed and what protects them."""
+
+import math
+
+import cells
+import lessons
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from fedlab_utils import attacks, checks, data, plots, privacy
+from fedlab_utils.privacy import accounting
+
+# ---------------------------------------------------------------- exercises
+
+
+def threshold(scores, member, fpr):
+    return np.quantile(scores[~member], 1 - fpr)
+
+
+WRONG = {  # exercise -> words of the hint -> an answer that must get it
+    "found_at": {
+        "whom an attacker cannot know": lambda s, m, f: (s[m] > np.quantile(s[m], 1 - f)).mean(),
+        "all patients together": lambda s, m, f: (s[m] > np.quantile(s, 1 - f)).mean(),
+        "counted the others": lambda s, m, f: (s[~m] > threshold(s, m, f)).mean(),
+        "share of *all patients*": lambda s, m, f: (s > threshold(s, m, f)).mean(),
+        "*not* found": lambda s, m, f: (s[m] <= threshold(s, m, f)).mean(),
+        "precision": lambda s, m, f: m[s > threshold(s, m, f)].mean(),
+        "nearly all others through": lambda s, m, f: (s[m] > np.quantile(s[~m], f)).mean(),
+        "number of patients": lambda s, m, f: (s[m] > threshold(s, m, f)).sum(),
+    },
+    "calibrated_score": {
+        "trained *with* the patient": lambda t, x, m: t - x.mean(0, where=m),
+        "with *all* models": lambda t, x, m: t - x.mean(0),
+        "without the target's own": lambda t, x, m: x.mean(0, where=~m),
+        "turned round": lambda t, x, m: x.mean(0, where=~m) - t,
+        "still counted": lambda t, x, m: t - np.where(m, 0, x).mean(0),
+        "for each *model*": lambda t, x, m: x.mean(1),
+        "one number for everybody": lambda t, x, m: (t - x.mean(0)).mean(),
+    },
+    "blind": {
+        "is not blind": {"P", "R", "S"},
+        "can be believed": {"P", "Q", "R"},
+        "gives away little": {"P", "Q", "R", "S"},
+        "something to find": set(),
+        "Run P": {"R"},
+        "R is nowhere near": {"P"},
+        "none of the letters": {"P", "T"},
+    },
+}
+
+
+@pytest.mark.parametrize("right", [{"P", "R"}, ["r", "p"], "PR"])
+def test_the_blind_may_be_named_in_any_order(right):
+    assert checks.blind(right).passed
+
+
+def test_a_threshold_by_sorting_passes():
+    def by_sorting(scores, member, fpr):
+        others = np.sort(scores[~member])[::-1]
+        return (scores[member] > others[int(fpr * len(others))]).mean()
+
+    assert checks.found_at(by_sorting).passed
+
+
+# ---------------------------------------------------------------- what the lesson builds by hand
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    """The lesson's own short functions, its register and its controls, without its long runs."""
+    source = lessons.SOURCES / "06_membership_inference.py"
+    register = ("fleet_of_models", "published", "own", "people", "anna", "auditors", "control")
+    return cells.definitions(source, "lira_by_hand", "rmia_by_hand", "allowed", *register)
+
+
+def test_lira_by_hand_is_the_packages_and_that_of_plain_loops(lesson):
+    own, target = lesson["own"], lesson["published"]
+    ours = lesson["lira_by_hand"](target.logit[0], own.logit, own.member)
+    theirs = attacks.lira(own, target.logit[0], target.member[0]).scores[0]
+    np.testing.assert_allclose(ours, theirs, atol=1e-8)
+    for i in (0, 24, 119):  # in plain Python, line by line
+        densities = []
+        for is_in in (True, False):
+            values = [float(x) for x, m in zip(own.logit[:, i], own.member[:, i], strict=True) if m == is_in]
+            mean = sum(values) / len(values)
+            variance = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
+            densities.append(-((target.logit[0, i] - mean) ** 2) / (2 * variance) - math.log(variance) / 2)
+        assert densities[0] - densities[1] == pytest.approx(theirs[i], abs=1e-8)
+
+
+def test_rmia_by_hand_is_the_packages(lesson):
+    own, target = lesson["own"], lesson["published"]
+    ours = lesson["rmia_by_hand"](target.logit[0], own.logit)
+    theirs = attacks.rmia(own, target.logit[0], target.member[0]).scores[0]
+    assert np.abs(ours - theirs).max() < 0.009  # one patient in 120
+
+
+def test_the_bound_of_a_promise_is_its_trade_off_curve(lesson):
+    """20 steps in which everybody takes part are one Gaussian release (Dong et al., arXiv:1905.02383)."""
+    for epsilon in (1, 4, 16):
+        noise = accounting.noise_for(epsilon, steps=20)
+        exact = norm.sf(norm.isf(0.01) - math.sqrt(20) / noise)
+        ours = lesson["allowed"](privacy.Mechanism(noise, steps=20))
+        assert exact <= ours <= exact * 1.02 + 1e-4
+
+
+# ---------------------------------------------------------------- what the lesson says
+
+
+def test_the_register_leaks_and_the_loss_does_not_show_it(lesson):
+    models = lesson["fleet_of_models"]
+    strong, weak = attacks.lira(models).tpr_at(0.01), attacks.loss_threshold(models.logit, models.member).tpr_at(0.01)
+    assert strong.value >= 0.10 and weak.high < strong.low
+
+
+def test_anna_is_exposed_and_the_rare_diagnoses_are(lesson):
+    result, people = attacks.lira(lesson["fleet_of_models"]), lesson["people"]
+    assert lesson["anna"] in set(result.most_exposed(8)["row"])
+    anna = people.loc[lesson["anna"]]
+    assert anna["sex"] == "female" and anna["diagnosis"] == "coronary disease"
+    each = result.most_exposed(len(people)).set_index("row")["found"]
+    found = each.groupby(people["diagnosis"]).mean()
+    assert found["none"] < 0.1 and found.drop("none").min() > 0.6
+
+
+def test_the_control_tells_the_blind_from_the_others(lesson):
+    for letter, attack in lesson["auditors"].items():
+        auc = attack(lesson["control"]).auc
+        if letter in "PR":
+            assert auc.value < 0.6
+        else:
+            assert auc.low > 0.85
+
+
+def test_equal_auc_and_a_breach():
+    rng = np.random.default_rng(0)
+    member = np.arange(6000) % 2 == 0
+    murmur = attacks.AttackResult("murmur", rng.normal(size=6000) + 0.25 * member, member)
+    shout = attacks.AttackResult("shout", rng.normal(size=6000) + 8 * (member & (rng.random(6000) < 0.14)), member)
+    assert abs(murmur.auc.value - shout.auc.value) < 0.02
+    assert murmur.tpr_at(0.005).high < 0.03 and shout.tpr_at(0.005).low > 0.1
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_figures_draw():
+    rng = np.random.default_rng(0)
+    member = rng.random((20, 60)) < 0.5
+    one = attacks.AttackResult("one", rng.normal(size=(20, 60)) + member, member)
+    small = attacks.AttackResult("small", rng.normal(size=30), np.arange(30) % 2 == 0)
+    found = one.tpr_at(0.05)
+    ages, kinds = rng.uniform(30, 70, 60), np.array(["none", "rare"])[np.arange(60) % 2]
+    ages[3] = np.nan
+    row = {"outsider": found, "server": small.tpr_at(0.01), "AUC": 0.7}
+    made = [
+        plots.bell_curves(rng.normal(size=40), rng.normal(size=40) + 3, 2.0),
+        plots.bell_curves([rng.normal(size=40)] * 2, [rng.normal(size=40)] * 2, titles=["a", "b"]),
+        plots.loss_gap(rng.normal(size=30), rng.normal(size=30), (rng.uniform(0.1, 1, 9), rng.uniform(1, 2, 9))),
+        plots.roc({"one": one}),
+        plots.roc_twice({"one": one, "two": one}),
+        plots.patients(ages, ages[::-1], rng.random(60), kinds, names={0: "Anna"}),
+        plots.roc_and_patients({"one": one}, ages, ages, rng.random(60), kinds),
+        plots.leak_by_size({"small": (60, found), "large": (600, found)}),
+        plots.tribunal({"nothing": row, "a promise": row | {"bound": 0.1}}),
+        plots.audit_over_time([1, 2], {"canary": [0.0, 0.4]}, [0.5, 1.0]),
+    ]
+    assert all(isinstance(f, Figure) and len(plots.png(f)) > 2000 for f in made)
+
+
+def test_real_patients_of_one_model_are_not_resolved():
+    pool = data.load("breast_cancer").pooled()
+    models = attacks.shadows(pool.X_train, pool.y_train, n_models=2, seed=0, epochs=5)
+    one = attacks.loss_threshold(models.logit[0], models.member[0])
+    assert np.isnan(one.tpr_at(0.01).value) and "not resolved" in str(one.tpr_at(0.01))

@@ -1,0 +1,140 @@
+"""Columns become numbers and come back exactly."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedlab_utils import data, synth
+from fedlab_utils.data import Schema
+from fedlab_utils.synth import encoding
+from tests.synth.helpers import QUICK, patients
+
+
+def test_every_kind_of_column_comes_back_exactly():
+    frame = patients()
+    encoder = encoding.learn(frame)
+    back = encoder.decode(encoder.encode(frame, seed=3))
+    assert (back.dtypes.map(str) == frame.dtypes.map(str)).all()
+    exact = frame.columns.drop("marker")
+    pd.testing.assert_frame_equal(back[exact], frame[exact])
+    np.testing.assert_allclose(back["marker"], frame["marker"], atol=2e-5)
+    assert encoding.Encoder.from_json(json.loads(json.dumps(encoder.as_json()))) == encoder
+
+
+WHOLE = st.lists(st.integers(-(10**6), 10**6), min_size=2, max_size=60)
+
+
+DECIMAL = st.lists(st.integers(-(10**5), 10**5).map(lambda k: k / 100), min_size=2, max_size=60)
+
+
+TEXT = st.lists(st.sampled_from(["a", "b", "c d", "1", "ü", " x"]), min_size=2, max_size=60)
+
+
+FLAG = st.lists(st.booleans(), min_size=2, max_size=60)
+
+
+@settings(max_examples=120, deadline=None)
+@given(values=st.one_of(WHOLE, DECIMAL, TEXT, FLAG), gaps=st.lists(st.booleans(), max_size=60), seed=st.integers(0, 9))
+def test_round_trip_of_any_column(values, gaps, seed):
+    column = pd.Series(values)
+    missing = np.zeros(len(values), bool)
+    missing[: len(gaps)] = gaps[: len(values)]
+    if missing.any() and not missing.all():
+        column = column.astype(float if column.dtype.kind == "i" else object if column.dtype == bool else column.dtype)
+        column[missing] = np.nan
+    frame = pd.DataFrame({"c": column})
+    encoder = encoding.learn(frame, seed=seed)
+    encoded = encoder.encode(frame, seed=seed)
+    assert encoded.shape == (len(frame), encoder.width) and np.isfinite(encoded).all()
+    back = encoder.decode(encoded)["c"]
+    assert str(back.dtype) == str(column.dtype)
+    assert (back.isna() == column.isna()).all()
+    if encoder["c"].is_number:  # within the float32 of a network's output
+        furthest = 1e-5 * column.abs().max() + 1e-9
+        np.testing.assert_allclose(back.astype(float), column.astype(float), rtol=0, atol=furthest)
+    else:
+        assert back.dropna().tolist() == column.dropna().tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [
+        (np.arange(50) * 25, 25),
+        (np.arange(50) * 0.1, 0.1),
+        (1000 + np.arange(50) * 2.5, 2.5),
+        ((np.arange(50) / 100).astype("float32"), 0.01),
+        (np.arange(50) * 10**12, 10**12),
+    ],
+)
+def test_granularity_is_found(values, step):
+    frame = pd.DataFrame({"x": values})
+    encoder = encoding.learn(frame)
+    assert encoder["x"].step == step
+    np.testing.assert_allclose(encoder.decode(encoder.encode(frame))["x"], values, rtol=1e-7)
+
+
+def test_numbers_of_two_granularities_keep_both():
+    rng = np.random.default_rng(0)
+    fine = rng.random(600) < 0.3
+    x = np.where(fine, np.round(0.3867 * rng.integers(200, 900, 600), 4), rng.integers(80, 350, 600))
+    frame = pd.DataFrame({"x": x, "y": np.where(rng.random(600) < 0.2, np.nan, x + 7), "fine": fine})
+    encoder = encoding.learn(frame)
+    assert encoder["x"].coarse == encoder["y"].coarse == 1 and encoder["x"].step == 0.0001
+    assert ("x", "granularity", "1 or 0.0001") in encoder.learnt
+    assert encoder.choices == [(1, 3, False), (4, 7, True), (7, 9, False)]
+    np.testing.assert_allclose(encoder.decode(encoder.encode(frame))[["x", "y"]], frame[["x", "y"]], atol=2e-4)
+    quick = {"steps": 400, "hidden": (32,), "lr": 2e-3}
+    for method, options in (("wgan_gp", quick), ("copula", {}), ("interpolate", {})):
+        made = synth.fit(frame, method=method, **options).sample(2000)
+        for column in ("x", "y"):
+            there = made[made[column].notna()]
+            is_round = there[column] % 1 == 0
+            assert abs(is_round.mean() - 0.7) < 0.1, (method, column)
+            assert method == "copula" or (is_round != there["fine"]).mean() > 0.85, (method, column)
+
+
+@pytest.mark.parametrize(
+    "values", [np.arange(90) / 10, np.arange(90) / 2, np.arange(90) * 2.5, np.r_[np.zeros(50), np.arange(40) / 7]]
+)
+def test_one_granularity_is_one(values):
+    assert encoding.learn(pd.DataFrame({"x": values}))["x"].coarse == 0
+
+
+def test_tiny_numbers_do_not_become_zero():
+    values = np.random.default_rng(0).random(50) * 1e-14
+    frame = pd.DataFrame({"x": values})
+    encoder = encoding.learn(frame)
+    np.testing.assert_allclose(encoder.decode(encoder.encode(frame))["x"], values, atol=1e-19)
+
+
+def test_normal_scores_are_normal_and_linear_ones_only_moved():
+    frame = pd.DataFrame({"x": np.random.default_rng(0).exponential(size=4000).round(2)})
+    score = encoding.learn(frame).encode(frame)[:, 0]
+    assert abs(score.mean()) < 0.02 and abs(score.std() - 1) < 0.02 and abs((score**3).mean()) < 0.1
+    linear = encoding.learn(frame, transform="linear").encode(frame)[:, 0]
+    assert np.corrcoef(linear, frame["x"])[0, 1] > 0.99999
+
+
+def test_learnt_names_what_public_knowledge_did_not_give():
+    frame = patients()[["age", "sex"]]
+    learnt = encoding.learn(frame).learnt
+    assert {(c, what) for c, what, _ in learnt} == {
+        ("age", "type"), ("age", "bounds"), ("age", "granularity"), ("age", "quantiles"),
+        ("sex", "type"), ("sex", "categories"),
+    }  # fmt: skip
+    known = Schema(bounds={"age": (0, 120)}, categories={"sex": ("male", "female")}, granularity={"age": 1})
+    encoder = encoding.learn(frame, known=known, transform="linear")
+    assert encoder.learnt == ()
+    assert (encoder["age"].low, encoder["age"].high, encoder["sex"].values) == (0, 120, ("male", "female"))
+
+
+def test_a_federations_schema_is_public_knowledge():
+    federation = data.load("diabetes")
+    hospital = federation.hospitals[0]
+    made = synth.fit(hospital.train, schema=federation.schema, label=federation.target, **QUICK)
+    assert "type" not in set(made.learnt["what"])
+    assert list(made.sample(50).columns) == list(hospital.train.columns)
