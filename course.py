@@ -11,6 +11,7 @@ their own (conda, a hub). What follows "--" goes to the tool behind:
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import json
 import os
@@ -18,13 +19,20 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 WORK = ROOT / "work"  # the learner's copies, out of reach of a git pull
-OLDEST, NEWEST = (3, 11), (3, 13)  # the range in pyproject.toml; run so far: 3.11
+OLDEST, NEWEST = (3, 11), (3, 14)  # the range in pyproject.toml
+ROOM = 2  # GB on the disk for the environment with a CPU build of PyTorch: 1.6 GB, and pip's own while it works
+CPU = ["--torch-backend", "cpu"]
+NOTHING = r"(?!)"  # a pattern that fits no line
+TWO_WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # conftest.py refines it
+PATIENCE = 1.0  # s between two looks at a lock
+YOURS = "yours"  # in there: what `reset` took out of the way
+HANDED_OUT = ".handed-out.json"  # in there: what the lessons were like
 VERBS = {}  # name -> what `verb` notes beside the function of that name
 
 
@@ -35,20 +43,38 @@ def say(text: str) -> None:
 # ---------------------------------------------------------------- the environment
 
 
-def wrong_python(version: tuple[int, ...], which=shutil.which) -> str:
+def python_of(minor: int) -> list[str]:
+    """How to call a Python 3.`minor` that really runs on this machine, or nothing: a name on the path may be a shim."""
+    calls = [[f"python3.{minor}"]] + [["py", f"-3.{minor}"]] * (os.name == "nt")
+    ask = "import sys; print(sys.version_info[:2])"
+    for call in calls:
+        if shutil.which(call[0]) and asked([*call, "-c", ask]) == str((3, minor)):
+            return call
+    return []
+
+
+def wrong_python(version: tuple[int, ...], python_of=python_of) -> str:
     """One sentence when this Python is outside the range, else the empty text."""
     if OLDEST <= version[:2] <= NEWEST:
         return ""
-    first, last = (".".join(map(str, v)) for v in (OLDEST, NEWEST))
-    there = [f"python3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1) if which(f"python3.{minor}")]
-    this = ".".join(map(str, version[:2]))
-    hint = f"this machine has one: {there[0]} course.py lab" if there else "Python's own site has installers"
+    first, last, this = (".".join(map(str, v[:2])) for v in (OLDEST, NEWEST, version))
+    there = next(filter(None, map(python_of, range(OLDEST[1], NEWEST[1] + 1))), [])
+    hint = f"this machine has one: {' '.join(there)} course.py lab" if there else "Python's own site has installers"
     return f"The course needs Python {first} to {last}, and this is {this}; {hint}."
 
 
-def venv_python(root, os_name: str = os.name):
-    """Where the environment's Python lives: Windows has another place for it."""
-    return root.joinpath(".venv", *(("Scripts", "python.exe") if os_name == "nt" else ("bin", "python")))
+def venv_python(folder, os_name: str = os.name):
+    """Where an environment's Python lives: Windows has another place for it."""
+    return folder.joinpath(*(("Scripts", "python.exe") if os_name == "nt" else ("bin", "python")))
+
+
+def asked(command: list[str]) -> str:
+    """What a short command prints; the empty text if it fails or does not exist."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
+    except OSError:
+        return ""
+    return "" if done.returncode else done.stdout.strip()
 
 
 def torch_fits(version: str, requirement: str) -> bool:
@@ -63,8 +89,7 @@ def torch_of(python) -> str:
     import tomllib  # since Python 3.11: not before the version was looked at
 
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    ask = [str(python), "-c", "import importlib.metadata as m; print(m.version('torch'))"]
-    found = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
+    found = asked([str(python), "-c", "import importlib.metadata as m; print(m.version('torch'))"])
     return found if found and torch_fits(found, next(w for w in wanted if w.startswith("torch"))) else ""
 
 
@@ -82,77 +107,218 @@ def is_installed(stamp: Path, extras: list[str]) -> bool:
     return noted.get("fingerprint") == fingerprint() and set(extras) <= set(noted.get("extras", []))
 
 
-def make_venv(python: Path) -> None:
-    """Create .venv; a PyTorch that the Python running this file already has stays in sight."""
-    share = ["--system-site-packages"] if sys.prefix == sys.base_prefix and torch_of(sys.executable) else []
-    command = [sys.executable, "-m", "venv", "--clear", *share, str(ROOT / ".venv")]
-    if subprocess.run(command, capture_output=True, text=True).returncode or not python.exists():
-        shutil.rmtree(ROOT / ".venv", ignore_errors=True)  # half an environment would pass for a whole one
-        sys.exit(
-            f"{sys.executable} could not make an environment in {ROOT / '.venv'}: is there room on the disk? "
-            "On Debian and Ubuntu, install the package python3-venv first."
-        )
+def ensure(verb: str, here: bool, folder: Path | None = None) -> str:
+    """Return the Python to use, with everything installed that the verb needs.
 
-
-def ensure(verb: str, here: bool) -> str:
-    """Return the Python to use, with everything installed that the verb needs."""
-    python = Path(sys.executable) if here else venv_python(ROOT)
-    stamp = (Path(sys.prefix) if here else ROOT / ".venv") / "fedlab-course.json"
+    However an earlier start ended, this one goes on from there: the stamp is written last, beside an environment
+    that is being made lies a mark, and the lock is let go by the system when its holder ends.
+    """
+    folder = folder or ROOT / ".venv"
+    python = Path(sys.executable) if here else venv_python(folder)
+    stamp = (Path(sys.prefix) if here else folder) / "fedlab-course.json"
     extras = VERBS[verb]["extras"]
-    if python.exists() and is_installed(stamp, extras):
+    if is_installed(stamp, extras) and asked([str(python), "-c", "print(1)"]):
         return str(python)
-    where = "this Python's own environment" if here else "the folder .venv"
-    say(f"Setting up {where}: about {VERBS[verb]['minutes']} minutes, this time only.")
-    if not python.exists():
-        make_venv(python)
-    install(python, extras, stamp, pinned=not here)
+    try:
+        with alone(folder.with_name(f"{folder.name}.lock")):
+            if not is_installed(stamp, extras) or not asked([str(python), "-c", "print(1)"]):  # or another start did it
+                where = "this Python's own environment" if here else f"the folder {folder.relative_to(ROOT)}"
+                room = "" if here else f" and {ROOM} GB on the disk"
+                say(f"Setting up {where}: about {VERBS[verb]['minutes']} minutes{room}, this time only.")
+                if not here:
+                    make_venv(folder)
+                install(python, extras, stamp, pinned=not here)
+    except OSError as error:
+        sys.exit(trouble("Setting up did not work.", str(error)))
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. The next start goes on from here.")
     return str(python)
 
 
+@contextmanager
+def alone(lock: Path):
+    """Set up while no other start does. The lock belongs to this process and to the tools that it starts."""
+    lock.parent.mkdir(exist_ok=True)
+    with open(lock, "a") as file:
+        os.set_inheritable(file.fileno(), True)  # if only this process is killed, its pip still holds the lock
+        waiting = False
+        while not take(file):
+            if not waiting:
+                say("Another start is setting the course up; this one waits until that is done.")
+            waiting = True
+            time.sleep(PATIENCE)
+        yield
+
+
+def take(file) -> bool:
+    """Lock an open file; False while another process holds it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # some network folders know no locks: then it goes without
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+    return True
+
+
+def make_venv(folder: Path) -> None:
+    """Make the environment, unless there is a whole one. A PyTorch that the Python running this has stays in sight."""
+    python, half = venv_python(folder), folder.with_name(f"{folder.name}.half")
+    if not half.exists() and asked([str(python), *(["-c", "print(1)"] if uv() else ["-m", "pip", "--version"])]):
+        return
+    if folder.exists():
+        say(f"What lies in {folder.name} is not whole; it is made anew.")
+    if (free := shutil.disk_usage(ROOT).free / 1e9) < ROOM:
+        sys.exit(f"The disk is nearly full: the course needs {ROOM} GB, and {free:.1f} GB are free. Make room first.")
+    half.touch()
+    share = ["--system-site-packages"] if sys.prefix == sys.base_prefix and torch_of(sys.executable) else []
+    command = [sys.executable, "-m", "venv", "--clear", *share, str(folder)]
+    tool = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", close_fds=False)
+    done = subprocess.run(command, **tool)
+    if done.returncode:
+        sys.exit(trouble(f"{sys.executable} could not make an environment in {folder}.", done.stdout))
+    half.unlink()
+
+
+def uv() -> str | None:
+    """Where uv is, if it is on the path: it knows where PyTorch's builds without CUDA are."""
+    return shutil.which("uv")
+
+
 def install(python: Path, extras: list[str], stamp: Path, *, pinned: bool) -> None:
-    kept = torch_of(python)
+    """Fill the environment, by uv if it is there, else or if that fails by pip; at the end write the stamp."""
+    if not is_installed(stamp, []):  # more of the same versions leaves what is there as it is
+        stamp.unlink(missing_ok=True)
+    if pinned:
+        forget_halves(python)
+    kept, has_pip = torch_of(python), bool(asked([str(python), "-m", "pip", "--version"]))
     if kept:
         say(f"PyTorch {kept} is already there and stays.")
-    elif sys.platform == "linux":
+    wish = ["-e", f".[{','.join(extras)}]", *(["-c", str(pins(python, stamp, kept))] if pinned else [])]
+    log = stamp.with_name("fedlab-install.log")
+    if uv() and not (kept and has_pip):  # uv does not see a PyTorch that the environment shares
+        if not run_with_heartbeat([uv(), "pip", "install", "--python", str(python), *torch_backend(), *wish], log):
+            return write_stamp(stamp, extras)
+        say("uv could not install the course; now pip tries.\n" + last_lines(read(log)))
+    if not kept and torch_backend() == CPU:
         say(
             "On Linux a plain install of PyTorch may bring its GPU libraries too, several gigabytes. No GPU? "
             "You may stop here (Ctrl-C), choose CPU on PyTorch's own install page, run the command it shows "
-            f'with "{python}" -m pip, and start again: what is there is kept.'
+            f'with "{python}" -m pip, and start again: what is there is kept. '
+            "If the tool uv is on the path, the course fetches the CPU build by itself."
         )
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *wish]
+    if run_with_heartbeat(command, log):
+        sys.exit(trouble("The installation did not finish.", read(log)) + f" The whole story stands in {log}")
+    write_stamp(stamp, extras)
+
+
+def write_stamp(stamp: Path, extras: list[str]) -> None:
+    replace(stamp, json.dumps({"fingerprint": fingerprint(), "extras": extras}))
+
+
+def torch_backend() -> list[str]:
+    """What uv is told about PyTorch. Elsewhere than on Linux the plain builds are without CUDA anyway."""
+    if sys.platform != "linux":
+        return []
+    return ["--torch-backend", "auto"] if shutil.which("nvidia-smi") else CPU
+
+
+def pins(python: Path, stamp: Path, kept: str) -> Path:
+    """The constraints, in a file beside the stamp; a PyTorch that is kept chooses what goes with it."""
+    lines = read(ROOT / "constraints.txt").splitlines()
     if kept:
-        lines = [line for line in lines if not line.startswith("torch==")] + [f"torch=={kept}"]
-    log = stamp.with_name("fedlab-install.log")
-    with tempfile.TemporaryDirectory() as folder:
-        constraints = Path(folder, "constraints.txt")
-        constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        wish = ["--disable-pip-version-check", "--no-input", "-e", f".[{','.join(extras)}]"]
-        command = [str(python), "-m", "pip", "install", *wish]
-        # An environment of one's own keeps its versions: there only pyproject's ranges count.
-        command += ["-c", str(constraints)] if pinned else []
-        failed = run_with_heartbeat(command, log)
-    if failed:
-        errors = [line for line in read(log).splitlines() if line.startswith("ERROR")][-3:]
-        sys.exit(
-            "\n".join(errors)
-            + "\nThe installation did not finish. Most often that is the network: hospitals and conferences "
-            "may want a login page first, or a proxy (set HTTPS_PROXY). Then run the same command again; "
-            f"what was fetched is not fetched twice. The whole story stands in {log}"
-        )
-    noted = {"fingerprint": fingerprint(), "extras": extras}
-    stamp.write_text(json.dumps(noted), encoding="utf-8")
+        needs = asked([str(python), "-c", "import importlib.metadata as m; print(*m.requires('torch'), sep='\\n')"])
+        free = {name_in(line) for line in ["torch", *needs.splitlines()]}
+        lines = [line for line in lines if name_in(line) not in free] + [f"torch=={kept}"]
+    file = stamp.with_name("fedlab-constraints.txt")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def name_in(requirement: str) -> str:
+    """The name of a package at the beginning of a line, in one of its spellings."""
+    return re.match(r"[\w.-]*", requirement).group().lower().replace("_", "-")
+
+
+def forget_halves(python: Path) -> None:
+    """Let pip install again what it was stopped at: it writes the list of a package's files last."""
+    site = asked([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
+    if not Path(site).is_relative_to(python.parent.parent):
+        return
+    for noted in Path(site).glob("*.dist-info"):
+        if not (noted / "RECORD").exists():
+            shutil.rmtree(noted)
 
 
 def run_with_heartbeat(command: list[str], log: Path) -> int:
     """Run quietly, output into the log, with a sign of life every half minute."""
     start = time.monotonic()
     with open(log, "w", encoding="utf-8") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-        while True:
-            try:
-                return process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                say(f"  ... still installing, {time.monotonic() - start:.0f} seconds")
+        tool = dict(stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, close_fds=False)
+        process = subprocess.Popen(command, cwd=ROOT, **tool)
+        try:
+            while True:
+                try:
+                    return process.wait(timeout=30)
+                except subprocess.TimeoutExpired:
+                    say(f"  ... still installing, {time.monotonic() - start:.0f} seconds")
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()  # nothing goes on writing behind the learner's back
+            raise
+
+
+# What a tool says (any of these words), and what to do about it; the first that fits is told.
+ADVICE = {
+    r"no space left|errno 28\b|quota exceeded|not enough space|winerror 112\b": (
+        f"The disk is full: the course needs {ROOM} GB, and more where PyTorch brings its GPU libraries. Make room, "
+        "then run the same command again."
+    ),
+    r"no module named '?(venv|ensurepip)|ensurepip is not available": (
+        "This Python came without the means to make environments: on Debian and Ubuntu install the package "
+        "python3-venv, then run the same command again."
+    ),
+    r"no module named '?pip\b": (
+        "This Python has no pip: python -m ensurepip --upgrade puts one in, conda install pip in an environment of "
+        "conda. Then run the same command again."
+    ),
+    r"externally.managed": "This Python belongs to the system: run the command without --here.",
+    r"permission denied|errno 13\b|access is denied|winerror (5|32)\b|read-only file system": (
+        "Something may not be written: close other windows of the course, see that its folder is your own, then run "
+        "the same command again."
+    ),
+    r"proxyerror|to proxy|tunnel connection|connection (broken|refused|reset|aborted)|timed out|name resolution"
+    r"|getaddrinfo|name or service not known|certificate.verify|sslerror|network is unreachable|dns error"
+    r"|error sending request|failed to fetch": (
+        "That looks like the network: hospitals and conferences may want a login page first, or a proxy (set "
+        "HTTPS_PROXY). Then run the same command again; what was fetched is not fetched twice."
+    ),
+    r"no matching distribution|depends on|no solution found": (
+        "Some package has no version that fits this Python, this system, or a PyTorch that was there before."
+    ),
+}
+
+
+def last_lines(log: str, mark: str = NOTHING) -> str:
+    """The last lines of what a tool said, and before them the last that fits a pattern."""
+    lines = [line.strip()[:300] for line in log.splitlines() if line.strip()]
+    last = [line for line in lines if line.lower().startswith("error")][-3:] or lines[-3:]
+    fits = [line for line in lines if re.search(mark, line, re.IGNORECASE)][-1:]
+    return "\n".join(f"  {line}" for line in ([] if set(fits) <= set(last) else fits) + last)
+
+
+def trouble(what: str, log: str) -> str:
+    """What did not work, what the tool said, and what to do about it as far as its words tell."""
+    log = "\n".join(log.splitlines()[-60:])
+    mark = next((mark for mark in ADVICE if re.search(mark, log, re.IGNORECASE)), "")
+    advice = ADVICE.get(mark, "Run the same command again; if that does not help, show these lines to your instructor.")
+    return "\n".join([what, last_lines(log, mark or NOTHING), advice])
 
 
 def run(command: list[str]) -> int:
@@ -166,6 +332,13 @@ def read(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")  # a wrecked lesson is still to be looked at
 
 
+def replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    os.replace(new, path)
+
+
 def cells_hash(text: str) -> str:
     """Hash of what a person writes in a notebook; running it or saving it again is not an edit."""
     try:
@@ -176,15 +349,18 @@ def cells_hash(text: str) -> str:
     return hashlib.sha256(json.dumps(written).encode()).hexdigest()
 
 
+def what_was_handed_out(work: Path) -> dict[str, str]:
+    """The hash of each lesson as it was last copied to the working folder."""
+    try:
+        return json.loads((work / HANDED_OUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
 def refresh(lessons: Path, work: Path) -> list[str]:
     """Copy new and changed lessons to the working folder, never over an edit; return what needs saying."""
     work.mkdir(exist_ok=True)
-    noted = work / ".handed-out.json"
-    try:
-        handed_out = json.loads(noted.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        handed_out = {}
-    messages = []
+    handed_out, messages = what_was_handed_out(work), []
     for lesson in sorted(lessons.glob("*.ipynb")):
         mine, old, new = work / lesson.name, handed_out.get(lesson.name), cells_hash(read(lesson))
         edited = mine.exists() and cells_hash(read(mine)) not in (old, new)
@@ -196,21 +372,25 @@ def refresh(lessons: Path, work: Path) -> list[str]:
         elif not edited and (new != old or not mine.exists()):
             shutil.copyfile(lesson, mine)
             handed_out[lesson.name] = new
-    noted.write_text(json.dumps(handed_out, indent=1), encoding="utf-8")
+    replace(work / HANDED_OUT, json.dumps(handed_out, indent=1))
     return messages
 
 
 def restore(number: str, lessons: Path, work: Path, now: str) -> str:
-    """Put one lesson back as it was handed out and keep the learner's version beside it."""
+    """Put one lesson back as it was handed out; what the learner wrote is kept in a folder of its own."""
     found = sorted(lessons.glob(f"{number.zfill(2)}_*.ipynb"))
     if not number.isdigit() or not found:
         there = ", ".join(path.name[:2] for path in sorted(lessons.glob("*.ipynb"))) or "none yet"
         sys.exit(f"There is no lesson {number!r}; the lessons are: {there}.")
-    mine, kept = work / found[0].name, ""
-    if mine.exists():
-        saved = mine.with_name(f"{mine.stem}.yours-{now}.ipynb")
+    lesson, mine, kept = found[0], work / found[0].name, ""
+    as_new = (what_was_handed_out(work).get(mine.name), cells_hash(read(lesson)))
+    if mine.exists() and cells_hash(read(mine)) in as_new:
+        mine.unlink()
+    elif mine.exists():
+        saved = work / YOURS / f"{mine.stem}.{now}.ipynb"
+        saved.parent.mkdir(exist_ok=True)
         shutil.move(mine, saved)
-        kept = f" Your version is now {saved.name}, in the same folder."
+        kept = f" Your version is kept in {saved.relative_to(work.parent)}."
     refresh(lessons, work)
     return f"{mine.name} is as new.{kept} If it is open in JupyterLab: File, Reload Notebook from Disk."
 
@@ -240,10 +420,9 @@ def lab(python: str, options: argparse.Namespace) -> int:
         *(python, "-m", "jupyterlab"),
         f"--ServerApp.root_dir={WORK}",
         f"--LabApp.default_url=/lab/tree/{first}",
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--log-level=WARN",  # leaves the address, which is all a learner needs
     ]
+    own = [str(ROOT / "tools" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, own))
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # in a container everybody is root
     command += options.rest
@@ -260,7 +439,7 @@ def lab(python: str, options: argparse.Namespace) -> int:
 
 @verb(extras=None, takes={"lesson": dict(nargs="+", help="its number, such as 03")})
 def reset(python: str, options: argparse.Namespace) -> int:
-    """give a lesson back as it was; your version is kept beside it"""
+    """give a lesson back as it was; what you wrote in it is kept in work/yours"""
     for number in options.lesson:
         say(restore(number, ROOT / "notebooks", WORK, time.strftime("%Y%m%d-%H%M%S")))
     return 0
@@ -277,8 +456,7 @@ def test(python: str, options: argparse.Namespace) -> int:
     """every check of the project; with -- --all the short version of each lesson, too"""
     say("Style first, then every check on two workers: about 10 minutes.")
     style = run([python, "-m", "ruff", "check", "."])
-    share = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # conftest.py refines it
-    checks = run([python, "-m", "pytest", *share, *options.rest])
+    checks = run([python, "-m", "pytest", *TWO_WORKERS, *options.rest])
     return style or checks
 
 
@@ -299,6 +477,12 @@ def notebooks(python: str, options: argparse.Namespace) -> int:
     """rebuild the lessons whose source in notebooks/src changed, or those named by number, or --all"""
     which = options.lesson + ["--all"] * options.all
     return run([python, str(ROOT / "tools" / "lessons.py"), *which, *options.rest])
+
+
+@verb(extras=None)
+def pythons(python: str, options: argparse.Namespace) -> int:
+    """doctor, two lessons and the quick checks under each Python that this machine has"""
+    return run([python, str(ROOT / "tools" / "pythons.py"), *options.rest])
 
 
 @verb(extras=["lab", "test"])

@@ -108,6 +108,27 @@ def training() -> str:
     return f"5 models of 200 patients, 20 epochs: {time.perf_counter() - start:.2f} s, {right:.0%} right"
 
 
+def first_picture() -> str:
+    """What a learner waits for in lesson 00: a fresh kernel, the imports, the data, the lab's first run."""
+    import lessons
+    import nbclient
+    from traitlets.config import Config
+
+    nb = lessons.load(min(lessons.SOURCES.glob("00_*.py")))
+    cells = lessons.code_cells(nb)
+    nb.cells = cells[: 1 + next(number for number, cell in enumerate(cells) if "widgets.lab(" in cell.source)]
+    quiet = Config(KernelManager={"transport_encryption": "auto"})  # without it the kernel warns
+    client = nbclient.NotebookClient(nb, timeout=120, kernel_name="python3", config=quiet)
+    start = time.perf_counter()
+    with client.setup_kernel():
+        for number, cell in enumerate(nb.cells):
+            client.execute_cell(cell, number)
+        seconds = time.perf_counter() - start
+    if not any("text/html" in output.get("data", {}) for output in nb.cells[-1].outputs):
+        raise RuntimeError("the lab of lesson 00 showed nothing")
+    return f"{seconds:.1f} s from starting Python to the first lab of lesson 00"
+
+
 CHECKS: dict[str, Callable[[], str]] = {
     "Python": python,
     "System": system,
@@ -117,6 +138,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "Kernel": kernel,
     "Data": datasets,
     "Training": training,
+    "First lab": first_picture,
 }
 
 

@@ -6,13 +6,12 @@ models of one fleet, so that a round of everything is one call of `fleet.fit`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 import torch
-from tqdm import tqdm
 
 from fedlab_utils import fleet
+from fedlab_utils._progress import progress
 from fedlab_utils.federated.aggregators import Round, combine
 from fedlab_utils.federated.diary import Diary
 from fedlab_utils.federated.plan import Plan
@@ -25,7 +24,7 @@ def carry_out(plan: Plan, on_round: Callable[[list[FederatedRun]], bool | None] 
     model, protection, memory = plan.start, plan.protection, {}  # w_0
     diary = Diary(plan, model)
     first = plan.seed_of == 0  # the others' messages are only counted
-    for turn in tqdm(range(plan.rounds), "Rounds", delay=2, leave=False, file=sys.stdout, disable=on_round is not None):
+    for turn in progress(range(plan.rounds), "Rounds", plan.rounds, quiet=on_round is not None):
         here = plan.here(turn)  # S_t
         given = model[torch.from_numpy(here.run)]
         trained = plan.local_training(given, here, **protection.local(here))  # ClientUpdate(k, w_t)

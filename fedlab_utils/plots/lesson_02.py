@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedlab_utils.plots.style import PALETTE, figure
+from fedlab_utils.plots.style import MARKERS, PALETTE, figure
 
 REAL, MADE = "0.55", PALETTE[3]
 
@@ -68,8 +68,9 @@ def game(real: np.ndarray, made: np.ndarray, belief: tuple, losses: np.ndarray, 
     step = np.arange(1, len(losses) + 1)
     # where D(x) = 1/2 everywhere: -log(1/2) for the generator, twice that for the discriminator's two tables
     players = (("generator", MADE, np.log(2)), ("discriminator", PALETTE[0], np.log(4)))
-    for loss, (name, color, ideal) in zip(losses.T, players, strict=True):
-        right.plot(step, loss, color=color, linewidth=0.8, label=name)
+    for loss, (name, color, ideal), marker in zip(losses.T, players, MARKERS, strict=False):
+        some = max(1, len(step) // 8)
+        right.plot(step, loss, color=color, linewidth=0.9, label=name, marker=marker, markevery=some, markersize=5)
         right.axhline(ideal, color=color, linestyle="--", linewidth=1)
     right.set(xlabel="step", title="Losses (dashed: if nobody could tell)", ylim=(0, 3))
     right.legend(frameon=False, fontsize=9)
@@ -146,8 +147,9 @@ def fidelity(reports: Mapping[str, pd.DataFrame], measures: Sequence[str]) -> Fi
     tables = {name: report.set_index("measure").loc[list(measures)] for name, report in reports.items()}
     first = next(iter(tables.values()))
     ax.plot(first["reference"], rows, "|", color="0.2", markersize=22, markeredgewidth=2, label="real rows")
-    for (name, table), shift, color in zip(tables.items(), shifts, (MADE, *PALETTE), strict=False):
-        ax.plot(table["value"], rows - shift, "o", color=color, label=name)
+    colors = (MADE, PALETTE[0], PALETTE[2], PALETTE[4], PALETTE[1], PALETTE[6])  # MADE is PALETTE[3]
+    for (name, table), shift, color, marker in zip(tables.items(), shifts, colors, MARKERS, strict=False):
+        ax.plot(table["value"], rows - shift, marker, color=color, label=name)
     arrow = {"lower": "(left is better)", "higher": "(right is better)", "neither": "(a diagnostic)"}
     ax.set_yticks(rows, [f"{m} {arrow[b]}" for m, b in zip(measures, first["better"], strict=True)])
     ax.set(xlim=(-0.03, 1.08), ylim=(-0.6, len(measures) - 0.4), xlabel="value")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fedlab_utils.plots.shared import apart, last_round, refuse_nothing, short
-from fedlab_utils.plots.style import PALETTE, band, figure
+from fedlab_utils.plots.style import DASHES, PALETTE, band, figure, level
 
 # ---------------------------------------------------------------- learning curves
 
@@ -39,10 +40,10 @@ def _by_round(ax: Axes, history: pd.DataFrame, baselines: pd.DataFrame | None) -
     low, high = curve["mean"] - curve["std"], curve["mean"] + curve["std"]
     band(ax, curve.index, low, curve["mean"], high, label="federated", color=PALETTE[0])
     if baselines is not None:
-        for name, color in (("pooled", PALETTE[2]), ("best possible", PALETTE[7]), ("local-only", PALETTE[1])):
+        for name in ("pooled", "best possible", "local-only"):
             value = baselines[(baselines["baseline"] == name) & (baselines["hospital"] == "all")]["auc"]
             if len(value):
-                ax.axhline(value.mean(), color=color, linestyle="--", label=name)
+                level(ax, value.mean(), name)
     ax.set(xlabel="round (0 = untrained)", ylabel="AUC, all test patients")
     ax.xaxis.get_major_locator().set_params(integer=True)
 
@@ -51,13 +52,13 @@ def _by_hospital(ax: Axes, history: pd.DataFrame, baselines: pd.DataFrame | None
     """The federated model after the last round in each hospital, beside the hospital's own model."""
     hospitals = [h for h in dict.fromkeys(history["hospital"]) if h != "all"]
     drawn = hospitals[:12]  # more names do not fit
-    models = [(last_round(history), PALETTE[0])]
+    models = [(last_round(history), PALETTE[0], "o")]
     if baselines is not None:
-        models.insert(0, (baselines[baselines["baseline"] == "local-only"], PALETTE[1]))
-    for (table, color), shift in zip(models, apart(len(models)), strict=True):
+        models.insert(0, (baselines[baselines["baseline"] == "local-only"], PALETTE[1], "s"))
+    for (table, color, marker), shift in zip(models, apart(len(models)), strict=True):
         values = table.groupby("hospital")["auc"].agg(["mean", "std"]).reindex(drawn)
         at = np.arange(len(drawn)) + shift
-        ax.errorbar(at, values["mean"], values["std"].fillna(0), fmt="o", color=color, capsize=3)
+        ax.errorbar(at, values["mean"], values["std"].fillna(0), fmt=marker, color=color, capsize=3)
     ax.set(ylabel="AUC, own test patients", xlim=(-0.6, len(drawn) - 0.4))
     ax.set_xticks(np.arange(len(drawn)), [short(h) for h in drawn], rotation=25 if len(drawn) > 3 else 0)
     if len(drawn) < len(hospitals):
@@ -98,9 +99,9 @@ def bands(curves: Mapping[str, tuple], *, xlabel: str, ylabel: str, log_x: bool 
         Whether x is drawn in powers of two, with a tick at each of the last curve's.
     """
     fig, ax = figure(7, 3.8)
-    for name, (x, values) in curves.items():
+    for (name, (x, values)), dashes in zip(curves.items(), cycle(DASHES), strict=False):
         mid, spread = np.mean(values, axis=1), np.std(values, axis=1)
-        band(ax, x, mid - spread, mid, mid + spread, label=name)
+        band(ax, x, mid - spread, mid, mid + spread, label=name, linestyle=dashes)
     if log_x:
         ax.set_xscale("log", base=2)
         ax.set_xticks(list(x), [f"{v:g}" for v in x])
@@ -138,7 +139,7 @@ def _draw_roc(ax: Axes, risk: np.ndarray, ill: np.ndarray, threshold: float) -> 
     falses = np.linspace(0, 1, 101)
     hits = np.array([np.interp(falses, *_rates(one, ill)) for one in risk])
     band(ax, falses, hits.min(0), hits.mean(0), hits.max(0), color=PALETTE[0])
-    ax.plot([0, 1], [0, 1], color="0.6", linestyle="--")
+    ax.plot([0, 1], [0, 1], color="0.5", linestyle="--")
     # [seeds, n] @ [n, 2]: treated among the healthy and among the ill, over how many there are
     at = (risk >= threshold) @ np.stack([1 - ill, ill], 1) / [np.sum(1 - ill), np.sum(ill)]
     ax.plot(*at.mean(0), "o", color=PALETTE[3])
@@ -159,7 +160,7 @@ def _draw_calibration(ax: Axes, risk: np.ndarray, ill: np.ndarray) -> None:
     with np.errstate(invalid="ignore"):  # a tenth without patients, where many risks are equal
         said, happened = (np.bincount(tenth, v, minlength=10) / n for v in (risk, ill))
         half = 1.96 * np.sqrt(happened * (1 - happened) / n)
-    ax.plot([0, risk.max()], [0, risk.max()], color="0.6", linestyle="--")
+    ax.plot([0, risk.max()], [0, risk.max()], color="0.5", linestyle="--")
     ax.errorbar(said, happened, half, fmt="o", color=PALETTE[0], capsize=3)
     ax.set(xlabel="predicted risk (tenths of the patients)", ylabel="share that fell ill", title="Calibration")
 

@@ -8,11 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedlab_utils.plots.style import PALETTE, band, figure
+from fedlab_utils.plots.style import DASHES, MARKERS, PALETTE, band, figure, level
 
 WITHOUT, WITH = "0.45", PALETTE[3]
 AUDITED = (WITH, PALETTE[0])
-LINES = (PALETTE[7], PALETTE[2], PALETTE[1], PALETTE[5])  # best possible, pooled, local-only: as in `learning_curves`
 
 
 def leak(published: np.ndarray, read: np.ndarray, truth: np.ndarray, label: str) -> Figure:
@@ -32,7 +31,7 @@ def leak(published: np.ndarray, read: np.ndarray, truth: np.ndarray, label: str)
     left.set(xlabel="day (each day one patient more)", ylabel="published mean", title=label)
     both = np.concatenate([read, truth])
     ends = [both.min() - 3, both.max() + 3]
-    right.plot(ends, ends, color="0.6", linestyle="--")
+    right.plot(ends, ends, color="0.5", linestyle="--")
     right.plot(truth, read, "o", color=WITH, alpha=0.7)
     right.set(xlabel="in the record", ylabel="worked out from the means", title="the patient of the day")
     return fig
@@ -99,7 +98,7 @@ def attacker(
     alarms = np.linspace(0, 1, 400)
     right.fill_between(alarms, _allowed(alarms, epsilon, delta), 1, color="0.85", label=f"ruled out by ε = {epsilon:g}")
     right.plot(*curve, color=PALETTE[0], label="best attack there is")
-    right.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="a coin")
+    right.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1, label="a coin")
     right.plot([(without > threshold).mean()], [(with_ > threshold).mean()], "o", color=WITH, markersize=9, label="you")
     right.set(xlabel="false alarms", ylabel="found, when she was there", xlim=(0, 1), ylim=(0, 1.005))
     right.legend(frameon=False, fontsize=9, loc="lower right")
@@ -118,9 +117,10 @@ def tradeoff(curve: tuple[np.ndarray, np.ndarray], promises: Sequence[tuple[floa
     """
     fig, ax = figure(6.5, 4.2)
     alarms = np.linspace(0, 1, 500)
-    for (epsilon, delta), color in zip(promises, (PALETTE[2], PALETTE[1], PALETTE[4], PALETTE[9]), strict=False):
+    colors = (PALETTE[2], PALETTE[1], PALETTE[4], PALETTE[6])
+    for (epsilon, delta), color, dashes in zip(promises, colors, DASHES[1:], strict=False):
         name = f"ε = {epsilon:.2f}, δ = {delta:g}"
-        ax.plot(alarms, _allowed(alarms, epsilon, delta), color=color, linestyle="--", label=name)
+        ax.plot(alarms, _allowed(alarms, epsilon, delta), color=color, linestyle=dashes, label=name)
     ax.plot(*curve, color=PALETTE[0], linewidth=2.5, label="best attack on this release")
     ax.set(xlabel="false alarms", ylabel="found, when she was there", xlim=(0, 1), ylim=(0, 1.005))
     ax.legend(frameon=False, loc="lower right")
@@ -169,12 +169,13 @@ def privacy_utility(
     """
     fig, axes = figure(max(4.8 * len(panels), 6.5), 4.1, ncols=len(panels))
     for ax, (ylabel, curves) in zip(np.atleast_1d(axes), panels.items(), strict=True):
-        for (name, (x, values)), color in zip(curves.items(), (PALETTE[0], WITH, *PALETTE[4:]), strict=False):
+        colors = (PALETTE[0], WITH, *PALETTE[4:])
+        for (name, (x, values)), color, marker in zip(curves.items(), colors, MARKERS, strict=False):
             mid, spread = np.mean(values, axis=1), np.std(values, axis=1)
-            band(ax, x, np.clip(mid - spread, 0, 1), mid, np.clip(mid + spread, 0, 1), label=name, color=color)
-            ax.plot(x, mid, "o", color=color, markersize=4)
-        for (name, height), color in zip((lines or {}).get(ylabel, {}).items(), LINES, strict=False):
-            ax.axhline(height, color=color, linestyle="--", label=name)
+            low, high = np.clip(mid - spread, 0, 1), np.clip(mid + spread, 0, 1)
+            band(ax, x, low, mid, high, label=name, color=color, marker=marker)
+        for name, height in (lines or {}).get(ylabel, {}).items():
+            level(ax, height, name)
         if mark is not None:
             ax.axvline(mark, color="0.3", linestyle=":", linewidth=1)
         ax.set(xscale="log", xlabel="ε of one run released alone (small: private)", ylabel=ylabel)
@@ -202,9 +203,9 @@ def groups(tables: Mapping[str, Mapping[str, np.ndarray]], settings: Sequence[st
     fig, axes = figure(3.6 * len(tables), 3.9, ncols=len(tables))
     at = np.arange(len(settings))
     for ax, (title, rows) in zip(np.atleast_1d(axes), tables.items(), strict=True):
-        for (name, values), color in zip(rows.items(), PALETTE, strict=False):
+        for (name, values), color, marker in zip(rows.items(), PALETTE, MARKERS, strict=False):
             mid, spread = values.mean(1), values.std(1)
-            band(ax, at, mid - spread, mid, mid + spread, label=name, color=color)
+            band(ax, at, mid - spread, mid, mid + spread, label=name, color=color, marker=marker)
         ax.set_xticks(at, settings, fontsize=9)
         ax.set(xlabel="ε", title=title)
         ax.legend(frameon=False, fontsize=8)
@@ -238,7 +239,7 @@ def _draw_reached(ax: Axes, found: Mapping[str, object], claim: float, delta: fl
     ax.fill_between(alarms, _allowed(alarms, claim, delta), 1, color="0.85", label=f"ruled out by ε = {claim:g}")
     for (name, one), color in zip(found.items(), AUDITED, strict=False):
         ax.plot(*one.roc.T, color=color, drawstyle="steps-post", linewidth=2, label=name)
-    ax.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+    ax.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1)
     ax.set(xlabel="false alarms (FPR)", ylabel="canaries found (TPR)", xlim=(-0.01, 1), ylim=(0, 1.01))
     ax.legend(loc="lower right", fontsize=9)
 

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedlab_utils.plots.style import PALETTE, arrow, box, figure, sheet, tinted
+from fedlab_utils.plots.style import MARKERS, PALETTE, arrow, box, figure, sheet, tinted
 
 HOSPITAL, SERVER, HIDDEN = PALETTE[0], PALETTE[1], "0.45"
-PAIRS = (PALETTE[2], PALETTE[4], PALETTE[9])  # one colour for each pair of hospitals
+PAIRS = (PALETTE[2], PALETTE[4], PALETTE[6])  # one colour for each pair of hospitals
 
 
 def read_out(read: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
@@ -28,7 +28,7 @@ def read_out(read: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     ends = [every.min() - 0.3, every.max() + 0.3]
     colors = (PALETTE[3], HIDDEN)
     for ax, (title, (record, value)), color in zip(np.atleast_1d(axes), read.items(), colors, strict=False):
-        ax.plot(ends, ends, color="0.6", linestyle="--", linewidth=1)
+        ax.plot(ends, ends, color="0.5", linestyle="--", linewidth=1)
         ax.plot(record, value, "o", color=color, alpha=0.8, markersize=7)
         ax.set(xlabel="in the patient's record (standard units)", ylabel="read by the server", title=title)
         ax.set(xlim=ends, ylim=ends)
@@ -95,7 +95,7 @@ def sums(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     colors = (PALETTE[2], PALETTE[3])
     for ax, (title, (truth, got)), color in zip(np.atleast_1d(axes), panels.items(), colors, strict=False):
         ends = [truth.min(), truth.max()]
-        ax.plot(ends, ends, color="0.6", linestyle="--", linewidth=1)
+        ax.plot(ends, ends, color="0.5", linestyle="--", linewidth=1)
         ax.plot(truth, got, "o", color=color, alpha=0.45, markersize=4)
         ax.set(xlabel="true sum of the updates", ylabel="the server's sum", title=title)
     return fig
@@ -221,7 +221,7 @@ def server_view(
         return fig
     truth, got = sums
     ends = [min(truth.min(), got.min()), max(truth.max(), got.max())]
-    right.plot(ends, ends, color="0.6", linestyle="--", linewidth=1)
+    right.plot(ends, ends, color="0.5", linestyle="--", linewidth=1)
     right.plot(truth, got, "o", color=PALETTE[2], markersize=4, alpha=0.6)
     right.set(xlabel="plain mean of the survivors' updates", ylabel="mean out of the protocol")
     return fig
@@ -239,11 +239,11 @@ def costs(seconds: Mapping[str, tuple], factors: Mapping[str, tuple]) -> Figure:
     """
     fig, (left, right) = figure(9.8, 3.9, ncols=2)
     for ax, lines, colors in (
-        (left, seconds, (PALETTE[9], PALETTE[0], "0.2")),
+        (left, seconds, (PALETTE[6], PALETTE[0], "0.2")),
         (right, factors, (PALETTE[0], PALETTE[2], PALETTE[3])),
     ):
-        for (name, (x, y)), color in zip(lines.items(), colors, strict=False):
-            ax.plot(x, y, "o-", color=color, markersize=5, label=name)
+        for (name, (x, y)), color, marker in zip(lines.items(), colors, MARKERS, strict=False):
+            ax.plot(x, y, marker + "-", color=color, markersize=5, label=name)
         ax.set(xscale="log", yscale="log", xlabel="hospitals")
         ticks = sorted({int(n) for x, _ in lines.values() for n in x})
         ax.set_xticks(ticks, [f"{n:,}" for n in ticks], fontsize=9)

@@ -9,11 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedlab_utils.plots.style import PALETTE, band, figure
+from fedlab_utils.plots.style import DASHES, MARKERS, PALETTE, band, figure
 
 OTHERS, MEMBERS = "0.45", PALETTE[3]
-_COLORS = (PALETTE[3], PALETTE[0], PALETTE[2], PALETTE[4], PALETTE[1], PALETTE[9])
-_MARKERS = ("o", "^", "s", "D", "P", "X")
+_COLORS = (PALETTE[3], PALETTE[0], PALETTE[2], PALETTE[4], PALETTE[1], PALETTE[6])
 _FPR = 0.01  # the rate of false alarms at which attacks and defences are compared
 _FOUND = matplotlib.colormaps["viridis_r"]
 
@@ -78,7 +77,7 @@ def loss_gap(members: np.ndarray, others: np.ndarray, by_model: tuple[np.ndarray
     left.legend(frameon=False)
     every = np.concatenate(by_model)
     ends = [every.min() / 1.3, every.max() * 1.3]
-    right.plot(ends, ends, color="0.6", linestyle="--", label="no gap")
+    right.plot(ends, ends, color="0.5", linestyle="--", label="no gap")
     right.plot(*by_model, "o", color=PALETTE[0], alpha=0.5, markersize=4, label="a model")
     right.set(xlabel="mean loss, members", ylabel="mean loss, others", title="many models")
     right.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
@@ -112,10 +111,11 @@ def roc_twice(curves: Mapping[str, object], *, mark: float = _FPR) -> Figure:
         A false-alarm rate to point at, on the right.
     """
     fig, (left, right) = figure(10, 4.3, ncols=2)
-    for (name, one), color in zip(curves.items(), _COLORS, strict=False):
+    for (name, one), color, dashes in zip(curves.items(), _COLORS, DASHES, strict=False):
         table = one.roc
-        left.plot(np.append(0, table["fpr"]), np.append(0, table["tpr"]), color=color, linewidth=2, label=name)
-    left.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+        x, y = np.append(0, table["fpr"]), np.append(0, table["tpr"])
+        left.plot(x, y, color=color, linestyle=dashes, linewidth=2, label=name)
+    left.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1)
     left.set(xlabel="false alarms (FPR)", ylabel="members found (TPR)", xlim=(0, 1), ylim=(0, 1.01), title="plain axes")
     left.legend(frameon=False, fontsize=9, loc="lower right")
     _roc(right, curves, mark)
@@ -205,16 +205,16 @@ _LEAST = _FPR / 5  # the left edge: a logarithmic axis has no 0
 
 
 def _draw_verdict(ax: Axes, y: float, one, bound: float | None) -> None:
-    """An estimate with its interval, red if it is surely more than a coin's, and a line at what a promise allows."""
+    """An estimate with its interval, a red diamond if it is surely more than a coin's, and what a promise allows."""
     if bound is not None:
         ax.plot([bound], [y], "|", color="0.1", markersize=15, markeredgewidth=2)
     if np.isnan(one.value):
         ax.text(_LEAST * 1.2, y, "not resolved", va="center", fontsize=9, color="0.4")
         return
     low, value, high = (max(v, _LEAST) for v in (one.low, one.value, one.high))
-    color = MEMBERS if one.low > _FPR else PALETTE[0]
+    color, marker = (MEMBERS, "D") if one.low > _FPR else (PALETTE[0], "o")
     ax.plot([low, high], [y, y], color=color, linewidth=2.5)
-    ax.plot([value], [y], "o", color=color)
+    ax.plot([value], [y], marker, color=color)
 
 
 def audit_over_time(steps: Sequence[int], bounds: Mapping[str, Sequence[float]], accountant: Sequence[float]) -> Figure:
@@ -233,7 +233,7 @@ def audit_over_time(steps: Sequence[int], bounds: Mapping[str, Sequence[float]],
     ax.plot(steps, accountant, color="0.1", linewidth=2.5, label="accountant: at most")
     ax.fill_between(steps, accountant, max(accountant) * 1.15, color="0.88")
     colors = (PALETTE[0], PALETTE[2], MEMBERS)
-    for (name, values), color, marker in zip(bounds.items(), colors, _MARKERS, strict=False):
+    for (name, values), color, marker in zip(bounds.items(), colors, MARKERS, strict=False):
         ax.plot(steps, values, marker=marker, color=color, label=name)
     ax.set(xlabel="steps of training", ylabel="ε", ylim=(-0.05 * max(accountant), max(accountant) * 1.15))
     ax.legend(frameon=False, loc="upper left", fontsize=9)
@@ -246,12 +246,12 @@ def audit_over_time(steps: Sequence[int], bounds: Mapping[str, Sequence[float]],
 def _roc(ax: Axes, curves: Mapping[str, object], mark: float = _FPR) -> None:
     """ROC curves with their bands on logarithmic axes, and a line at the false-alarm rate `mark`."""
     least = min(one.roc["fpr"].iloc[0] for one in curves.values())
-    for (name, one), color in zip(curves.items(), _COLORS, strict=False):
+    for (name, one), color, dashes in zip(curves.items(), _COLORS, DASHES, strict=False):
         table, floor = one.roc, least / 2  # nobody found would lie at minus infinity
         low, mid, high = (np.maximum(table[c], floor) for c in ("low", "tpr", "high"))
-        band(ax, table["fpr"], low, mid, high, label=name, color=color)
+        band(ax, table["fpr"], low, mid, high, label=name, color=color, linestyle=dashes)
     coin = np.geomspace(least, 1, 50)
-    ax.plot(coin, coin, color="0.6", linestyle="--", linewidth=1, label="a coin")
+    ax.plot(coin, coin, color="0.5", linestyle="--", linewidth=1, label="a coin")
     ax.axvline(mark, color="0.3", linestyle=":", linewidth=1)
     ax.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least / 2, 1.1))
     ax.set(xlabel="false alarms (FPR)", ylabel="members found (TPR)")
@@ -264,7 +264,7 @@ def _patients(ax: Axes, age: np.ndarray, pressure: np.ndarray, found: np.ndarray
     """Dots for patients, a marker for each kind, with a bar that explains the colours."""
     x, y, found, kind = _at_the_edge(age), _at_the_edge(pressure), np.asarray(found), np.asarray(kind)
     order = np.argsort(found)  # those who are found lie on top
-    markers = list(zip(dict.fromkeys(np.sort(kind).tolist()), _MARKERS, strict=False))
+    markers = list(zip(dict.fromkeys(np.sort(kind).tolist()), MARKERS, strict=False))
     for name, marker in sorted(markers, key=lambda pair: found[kind == pair[0]].mean()):
         mine = order[kind[order] == name]
         look = dict(cmap=_FOUND, vmin=0, vmax=1, edgecolor="0.3", linewidth=0.5)

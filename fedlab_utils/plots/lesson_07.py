@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedlab_utils.plots.style import PALETTE, arrow, box, figure, sheet
+from fedlab_utils.plots.style import DASHES, PALETTE, arrow, box, figure, sheet
 
 SECRET, HELD, OPENED, ALARM = PALETTE[0], "0.45", PALETTE[2], PALETTE[3]
 
@@ -78,7 +78,7 @@ def locked_words(held: np.ndarray, modulus: int, unlocked: np.ndarray, truth: np
     left.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     left.legend(frameon=False, fontsize=9, loc="lower right")
     reach = 1.05 * np.abs(truth).max()
-    right.plot([-reach, reach], [-reach, reach], color="0.6", linestyle="--", linewidth=1)
+    right.plot([-reach, reach], [-reach, reach], color="0.5", linestyle="--", linewidth=1)
     right.plot(truth, unlocked, "o", color=OPENED, markersize=4, alpha=0.6)
     right.set(xlabel=f"{label}, in the open", ylabel=f"{label}, unlocked", title="the hospitals: the unlocked sum")
     return fig
@@ -96,11 +96,12 @@ def added_errors(errors: Mapping[str, np.ndarray], limit: float) -> Figure:
     """
     fig, ax = figure(7.5, 3.3)
     reach = max(1.3 * limit, min(4 * limit, max(np.abs(e).max() for e in errors.values())))
-    for (name, values), color in zip(errors.items(), (OPENED, SECRET, PALETTE[1], ALARM), strict=False):
+    colors = (OPENED, SECRET, PALETTE[1], ALARM)
+    for (name, values), color, dashes in zip(errors.items(), colors, DASHES, strict=False):
         width = max(1, round(values.std() / 2))
         bins = np.arange(-reach // width, reach // width + 2) * width - 0.5  # edges between whole numbers
         heights, _ = np.histogram(values, bins)
-        ax.stairs(heights / heights.max(), bins, color=color, linewidth=1.6, label=name)
+        ax.stairs(heights / heights.max(), bins, color=color, linewidth=1.6, linestyle=dashes, label=name)
         ax.stairs(heights / heights.max(), bins, color=color, alpha=0.15, fill=True)
     ax.axvspan(-limit, -reach, color="0.85", zorder=0, linewidth=0)
     ax.axvspan(limit, reach, color="0.85", zorder=0, linewidth=0, label="rounds to a wrong value")
@@ -134,7 +135,7 @@ def modulus_room(
 def _draw_bits(ax: Axes, parts: Mapping[str, float], allowed: float) -> None:
     """The parts of the modulus on top of each other, red if they are more than the ring allows."""
     end, safe = 0, sum(parts.values()) <= allowed
-    for (name, bits), color in zip(parts.items(), (OPENED, PALETTE[9], "0.7"), strict=False):
+    for (name, bits), color in zip(parts.items(), (OPENED, PALETTE[6], "0.7"), strict=False):
         ax.bar([0], [max(bits, 0)], 0.5, bottom=[end], color=color if safe else ALARM, edgecolor="white")
         if bits > 4:  # a thinner one has no room for its name
             ax.text(0.3, end + bits / 2, f"{name}: {bits:g}", va="center", fontsize=9, backgroundcolor="white")

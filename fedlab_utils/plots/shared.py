@@ -10,9 +10,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fedlab_utils.plots.style import PALETTE, figure
+from fedlab_utils.plots.style import MARKERS, PALETTE, figure
 
-_LEVELS = (PALETTE[3], PALETTE[1], PALETTE[8], PALETTE[2])  # from the most telling to the least
+_LEVELS = (PALETTE[3], PALETTE[1], PALETTE[7], PALETTE[2])  # from the most telling to the least
 
 
 def last_round(history: pd.DataFrame) -> pd.DataFrame:
@@ -43,9 +43,9 @@ def by_hospital(
     hospitals = everybody[:15]  # a taller picture leaves the screen
     fig, ax = figure(7.5, 0.5 * len(hospitals) + 1.3)
     rows = np.arange(len(hospitals))[::-1]
-    for name, shift, color in zip(kinds, apart(len(kinds)), PALETTE, strict=False):
+    for name, shift, color, marker in zip(kinds, apart(len(kinds)), PALETTE, MARKERS, strict=False):
         values = table[table[kind] == name].groupby("hospital")[metric].agg(["mean", "std"]).reindex(hospitals)
-        style = dict(fmt="o", color=color, capsize=3, label=name)
+        style = dict(fmt=marker, color=color, capsize=3, label=name)
         ax.errorbar(values["mean"], rows - shift, xerr=values["std"].fillna(0), **style)
     if ax.get_xlim()[0] < 0 < ax.get_xlim()[1]:
         ax.axvline(0, color="0.4", linewidth=1)
@@ -83,7 +83,7 @@ def intervals(
             ax.sharex(axes[0])
     for number, ((title, panel), ax) in enumerate(zip(panels.items(), axes, strict=True)):
         for row, (value, half) in enumerate(panel.values()):
-            ax.errorbar(value, -row, xerr=half, fmt="o", color=PALETTE[row], capsize=4, linewidth=2)
+            ax.errorbar(value, -row, xerr=half, fmt=MARKERS[row % 8], color=PALETTE[row % 8], capsize=4, linewidth=2)
         ax.set_yticks([-k for k in range(len(panel))], list(panel) if number == 0 else [""] * len(panel))
         ax.set(ylim=(0.6 - len(panel), 0.6), title=title)
         ax.set_xlabel(xlabel if isinstance(xlabel, str) else xlabel[title])

@@ -19,9 +19,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
-# seaborn's "colorblind" palette, written out because importing seaborn takes time (a test compares them)
-_FIRST_FIVE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc")
-PALETTE = (*_FIRST_FIVE, "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
+# Each has a contrast of at least 3 to white, and any two can be told apart without red, green or blue cones: a test
+# computes both. (seaborn's "colorblind" has colours that are too light on white.) The eighth is grey, for what is
+# beside the point.
+PALETTE = ("#0b3a99", "#b98700", "#00a35f", "#ad2300", "#c24fcf", "#4b392b", "#1f6f8f", "#8d9191")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # colour alone names nothing
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1)))
+BASELINES = {  # the same in every lesson
+    "best possible": dict(color=PALETTE[7], linestyle=DASHES[4]),
+    "pooled": dict(color=PALETTE[2], linestyle=DASHES[2]),
+    "local-only": dict(color=PALETTE[1], linestyle=DASHES[3]),
+}
 DPI = 100
 
 # matplotlib parses formulas in labels with one shared parser, so two threads must not render at once
@@ -65,7 +73,15 @@ def _dress(ax: Axes) -> None:
         spine.set_color("0.8")
 
 
-def band(ax: Axes, x, low, mid, high, *, label: str | None = None, color: str | None = None) -> None:
+def level(ax: Axes, height: float, name: str) -> None:
+    """Draw a baseline as a horizontal line, which has the same colour and dashes in every lesson."""
+    look = BASELINES.get(name, dict(color="0.4", linestyle=DASHES[1]))
+    ax.axhline(height, label=name, linewidth=1.6, **look)
+
+
+def band(
+    ax: Axes, x, low, mid, high, *, label: str | None = None, color: str | None = None, linestyle="-", marker=None
+) -> None:
     """Draw a line with its uncertainty: `mid` over `x`, and the area from `low` to `high` shaded.
 
     Parameters
@@ -76,8 +92,10 @@ def band(ax: Axes, x, low, mid, high, *, label: str | None = None, color: str | 
         Name in the legend.
     color
         Any matplotlib colour; the next one of the palette if left out.
+    linestyle, marker
+        As matplotlib calls them.
     """
-    (line,) = ax.plot(x, mid, label=label, color=color)
+    (line,) = ax.plot(x, mid, label=label, color=color, linestyle=linestyle, marker=marker, markersize=5)
     ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
 
 
@@ -143,24 +161,30 @@ def tinted(color: str, share: float = 0.18) -> tuple[float, ...]:
 # ---------------------------------------------------------------- pictures
 
 
-def png(figure: Figure) -> bytes:
-    """Render a figure as a small PNG: at most 256 colours, so that a notebook full of them stays light."""
+def png(figure: Figure, scale: int = 1) -> bytes:
+    """Render a figure as a small PNG: at most 256 colours, so that a notebook full of them stays light.
+
+    Parameters
+    ----------
+    scale
+        Pixels for each one of the usual picture, in either direction.
+    """
     if not isinstance(figure, Figure):
         raise ValueError(f"figure must be a matplotlib Figure, not {type(figure).__name__}")
     raw, small = io.BytesIO(), io.BytesIO()
     with _rendering:
-        figure.savefig(raw, format="raw", dpi=DPI)
-    width, height = figure.canvas.get_width_height()
-    picture = Image.frombytes("RGBA", (width, height), raw.getvalue()).convert("RGB")
-    few = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        # uncompressed, which is quick; and a PNG knows its size, which is not always the one that inches suggest
+        figure.savefig(raw, format="png", dpi=DPI * scale, pil_kwargs={"compress_level": 0})
+    few = Image.open(raw).convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(small, format="png")
     return small.getvalue()
 
 
-def img_tag(picture: bytes, alt: str) -> str:
+def img_tag(picture: bytes, alt: str, *, dimmed: bool = False) -> str:
     """An HTML image that carries its own PNG bytes and its alt text."""
     source = base64.b64encode(picture).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{source}" style="max-width: 100%">'
+    style = "max-width: 100%" + ("; opacity: 0.75" if dimmed else "")
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{source}" style="{style}">'
 
 
 class Picture:

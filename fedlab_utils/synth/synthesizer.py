@@ -9,7 +9,6 @@ excellent and is a warning: every row is made of two real patients. Synthetic is
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -18,9 +17,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from fedlab_utils._arguments import number, one_of, whole, widths
+from fedlab_utils._progress import progress
 from fedlab_utils.data.schema import Schema
 from fedlab_utils.fleet import Params, one_thread
 from fedlab_utils.fleet.randomness import GENERATOR_SAMPLING, GENERATOR_TRAINING, generator
@@ -288,7 +287,7 @@ def _train(
     everything = torch.from_numpy(np.concatenate([task.data for task in tasks.values()]))
     training, quiet = gan.train(everything, rows, layout, rngs, **settings), on_step is not None
     with one_thread():
-        bar = tqdm(training, "Steps", settings["steps"], delay=2, leave=False, file=sys.stdout, disable=quiet)
+        bar = progress(training, "Steps", settings["steps"], quiet=quiet)
         for step, (params, *both) in enumerate(bar, start=1):
             losses.append(both)
             if on_step is not None and step % every == 0 and on_step(*so_far(params).values()) is True:

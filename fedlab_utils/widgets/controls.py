@@ -23,11 +23,16 @@ def slider(low, high, value, *, step=None, label: str = "", unit: str = "", log:
 
     Parameters
     ----------
-    low, high, value : both ends and where it starts
-    step : distance of two positions; 1 for whole numbers, else a hundredth of the range
-    label : what it sets, in words
-    unit : written behind the number
-    log : go through 1, 2, 5, 10, 20, ... instead of even steps; both ends and `value` are added
+    low, high, value.
+        Both ends and where it starts.
+    step
+        Distance of two positions; 1 for whole numbers, else a hundredth of the range.
+    label
+        What it sets, in words.
+    unit
+        Written behind the number.
+    log
+        Go through 1, 2, 5, 10, 20, ... instead of even steps; both ends and `value` are added.
     """
     if not low < high:
         raise ValueError(f"low must be below high; they are {low} and {high}.")
@@ -67,9 +72,12 @@ def choice(options: Iterable | Mapping[str, Any], value=None, *, label: str = ""
 
     Parameters
     ----------
-    options : the values, or a dict from what is shown to the value
-    value : the value it starts with; the first one if left out
-    label : what it sets, in words
+    options
+        The values, or a dict from what is shown to the value.
+    value
+        The value it starts with; the first one if left out.
+    label
+        What it sets, in words.
     """
     pairs = list(options.items()) if isinstance(options, Mapping) else [(str(o), o) for o in options]
     if len(pairs) < 2:
@@ -99,16 +107,22 @@ def data_choice(
 
     Parameters
     ----------
-    load : function of a name, such as ``data.load``; pass the same function each time, else it loads again
-    names : such as ``data.names()``; the first one is where it starts
-    own : the learner's own data, of the kind that `load` returns; None if there are none
-    label : what it sets, in words
-    make : how `own` is made of a table, for the hint
+    load
+        Function of a name, such as ``data.load``; pass the same function each time, else it loads again.
+    names
+        Such as ``data.names()``; the first one is where it starts.
+    own
+        The learner's own data, of the kind that `load` returns; None if there are none.
+    label
+        What it sets, in words.
+    make
+        How `own` is made of a table, for the hint.
 
     Raises
     ------
-    NotAtHand : when the run starts, if the learner's own table was chosen and `own` is None or not of the kind
-        that `load` returns, or if `load` raises an OSError (no network)
+    NotAtHand
+        When the run starts, if the learner's own table was chosen and `own` is None or not of the kind
+        that `load` returns, or if `load` raises an OSError (no network).
     """
     loaders = {name: Later(_load, load, name) for name in names}
     example = functools.partial(_load, load, next(iter(loaders)))
@@ -158,6 +172,25 @@ def _row(name: str, control: W.DOMWidget, width: str) -> W.Box:
     box = W.HBox(parts, layout=W.Layout(width=width, max_width="100%"))
     box.add_class(f"fedlab-control-{name}")
     return box
+
+
+def named(name: str, control: W.DOMWidget) -> dict[str, str]:
+    """What a control is called and counted in, for those who cannot see where it stands."""
+    return {"label": control.description or name.replace("_", " "), "unit": getattr(control, "unit", "")}
+
+
+def said(name: str, control: W.DOMWidget) -> str:
+    """A control's setting in words, such as "Rounds 15" or "Patients kept 100 %"."""
+    about = named(name, control)
+    if isinstance(control, W.Checkbox):
+        value = "on" if control.value else "off"
+    elif isinstance(control, (W.Dropdown, W.SelectionSlider)):
+        value = control.label  # what it shows, with its unit
+    elif hasattr(control, "readout_format"):
+        value = f"{format(control.value, control.readout_format)} {about['unit']}".strip()
+    else:
+        value = str(control.value)
+    return f"{about['label']} {value}"
 
 
 def move(name: str, control: W.DOMWidget, value) -> None:

@@ -21,35 +21,25 @@ from __future__ import annotations
 import html
 import inspect
 import os
-import struct
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import ipywidgets as W
+from IPython.display import display
 
 from fedlab_utils import plots
 from fedlab_utils.widgets import controls as _controls
-from fedlab_utils.widgets.controls import NotAtHand, choice, data_choice, slider, switch
-
-__all__ = ["LABS", "Lab", "NotAtHand", "Stopped", "choice", "data_choice", "lab", "slider", "switch"]
+from fedlab_utils.widgets.controls import NotAtHand
+from fedlab_utils.widgets.screen import Screen
 
 DEBOUNCE = 0.05  # s; a burst of changes is one change
 PATIENCE = 0.3  # s before progress bar and Cancel appear
 REPAINT = 0.2  # s between two pictures, at least
 FIRST_WAIT = 2.0  # s that a cell waits for its first run to become complete, once a picture is there
 
-STYLE = """<style>
-.fedlab-lab {border: 1px solid var(--jp-border-color2, #bbb); border-radius: 4px; padding: 8px 12px}
-.fedlab-lab .fedlab-picture img {max-width: 100%; height: auto; background: white}
-.fedlab-lab .fedlab-stale img {opacity: 0.4}
-.fedlab-lab .fedlab-alt {position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
-.fedlab-lab .fedlab-sentence .widget-html-content {line-height: 1.5; font-size: 14px; white-space: normal}
-.fedlab-lab .fedlab-error .widget-html-content {line-height: 1.5; font-size: 14px; white-space: normal;
-  border-left: 4px solid var(--jp-error-color1, #d32f2f); padding-left: 8px}
-.fedlab-lab .fedlab-time .widget-html-content {color: var(--jp-ui-font-color2, #767676); font-size: 12px}
-</style>"""
+WAKING = "This lab is asleep. To move its controls, run the cells above it, then this cell (Shift+Enter)."
 
 
 class Stopped(Exception):
@@ -69,17 +59,21 @@ class _Show:
     def __init__(self, lab: Lab, number: int, asked: float):
         self._lab, self._number, self._asked = lab, number, asked
         self._pending = None
-        self.first_picture = None
+        self.setting, self.first_picture = "", None
 
     def __call__(self, figure, sentence: str, *, alt: str, done: float | None = None) -> None:
         """Show a picture and the sentence under it; may be called again with a better one.
 
         Parameters
         ----------
-        figure : matplotlib.figure.Figure
-        sentence : reads the picture aloud, with the numbers just computed
-        alt : says what the picture shows, for those who cannot see it
-        done : how much of the run is done, from 0 to 1
+        figure
+            A ``matplotlib.figure.Figure``.
+        sentence
+            Reads the picture aloud, with the numbers just computed.
+        alt
+            Says what the picture shows, for those who cannot see it.
+        done
+            How much of the run is done, from 0 to 1.
         """
         for name, text in (("sentence", sentence), ("alt", alt)):
             if not isinstance(text, str) or not text.strip():
@@ -113,7 +107,8 @@ class _Show:
         (figure, sentence, alt), self._pending = self._pending, None
         picture = plots.png(figure)
         self._check()
-        self._lab._paint(picture, sentence, alt)
+        self._lab.setting = self.setting
+        self._lab._paint(figure, sentence, alt, picture)
         if self.first_picture is None:
             self.first_picture = time.perf_counter() - self._asked
 
@@ -136,7 +131,8 @@ class Lab:
         self.error: BaseException | None = None
         self.cancelled = False
         self.timing = Timing()
-        self.sentence, self.alt, self.png = "", "", b""
+        self.sentence, self.setting, self.alt, self.png, self._figure = "", "", "", b"", None
+        self._shown, self._displayed = None, b""  # the output of a cell that ended before the run, and its picture
         self._lock, self._idle = threading.Lock(), threading.Event()
         self._worker: threading.Thread | None = None
         # requests are numbered; a run belongs to one and may paint only while it is the newest
@@ -147,23 +143,12 @@ class Lab:
             control.observe(self._request, "value")
 
     def _build(self) -> None:
-        self._image = W.Image(format="png", layout=W.Layout(max_width="100%"))
-        self._picture = _classed(W.Box([self._image], layout=W.Layout(display="none")), "fedlab-picture")
-        # ipywidgets' Image has no alt text, so it stands beside the picture, for screen readers only
-        self._alt = _classed(W.HTML(), "fedlab-alt")
-        self._sentence = _classed(W.HTML(), "fedlab-sentence")
-        self._error = _classed(W.HTML(layout=W.Layout(display="none")), "fedlab-error")
-        self._time = _classed(W.HTML(), "fedlab-time")
-        self._bar = W.FloatProgress(min=0, max=1, layout=W.Layout(width="160px", visibility="hidden"))
-        self._bar.add_class("fedlab-progress")
-        self._cancel = W.Button(description="Cancel", layout=W.Layout(width="80px", visibility="hidden"))
-        self._cancel.add_class("fedlab-cancel")
-        self._cancel.on_click(lambda _: self.cancel())
+        names = {name: _controls.named(name, control) for name, control in self.controls.items()}
+        self._screen = Screen(names=names, cancel=self.cancel, large=self._large)
         controls = W.Box(_controls.rows(self.controls), layout=W.Layout(flex_flow="row wrap", grid_gap="0 16px"))
-        status = W.HBox([self._bar, self._cancel, self._time], layout=W.Layout(justify_content="flex-end"))
-        title = W.HTML(f"{STYLE}<b>{html.escape(self.title)}</b>")
-        parts = [title, controls, self._picture, self._alt, self._sentence, self._error, status]
-        self.root = _classed(W.VBox(parts, layout=W.Layout(max_width="860px")), "fedlab-lab")
+        title = W.HTML(f"<b>{html.escape(self.title)}</b>")
+        self.root = W.VBox([title, controls, self._screen], layout=W.Layout(max_width="860px"))
+        self.root.add_class("fedlab-lab")
 
     # ------------------------------------------------ running
 
@@ -204,12 +189,13 @@ class Lab:
     def _serve(self, number: int, asked: float) -> None:
         """One run, from reading the controls to the last picture or a sentence about what went wrong."""
         show = _Show(self, number, asked)
-        self._running, self._bar.value = number, 0
+        self._running, self._screen.done = number, 0.0
         reveal = threading.Timer(PATIENCE, self._reveal, (number, show))
         reveal.start()
         error, cancelled = None, False
         try:
             values = {name: control.value for name, control in self.controls.items()}
+            show.setting = ", ".join(_controls.said(name, control) for name, control in self.controls.items())
             self.run(show, **{k: v() if isinstance(v, _controls.Later) else v for k, v in values.items()})
             show.finish()
         except Stopped:
@@ -232,46 +218,56 @@ class Lab:
         """A run that takes longer shows its progress, and dims a picture of an older setting."""
         with self._lock:
             if self._running == number:
-                self._bar.layout.visibility = self._cancel.layout.visibility = "visible"
-                self._time.value = ""
-                if show.first_picture is None:
-                    self._picture.add_class("fedlab-stale")
+                self._screen.working, self._screen.note = True, ""
+                self._screen.stale = show.first_picture is None
 
     def _progress(self, done: float) -> None:
         now = time.perf_counter()
         if now - self._moved >= REPAINT or done >= 1:
             self._moved = now
-            self._bar.value = min(max(float(done), 0.0), 1.0)
+            self._screen.done = min(max(float(done), 0.0), 1.0)
 
-    def _paint(self, picture: bytes, sentence: str, alt: str) -> None:
-        self.png, self.sentence, self.alt = picture, sentence, alt
-        with self._image.hold_sync():  # with its size known, the page does not jump while a picture loads
-            self._image.width, self._image.height = map(str, struct.unpack(">II", picture[16:24]))
-            self._image.value = picture
-        self._alt.value = f"Picture: {html.escape(alt, quote=False)}"
-        self._sentence.value = html.escape(sentence, quote=False)
-        self._picture.remove_class("fedlab-stale")
-        self._picture.layout.display = None
-        self._error.layout.display = "none"
+    def _paint(self, figure, sentence: str, alt: str, picture: bytes) -> None:
+        self.png, self.sentence, self.alt, self._figure = picture, sentence, alt, figure
+        with self._screen.hold_sync():
+            self._screen.picture, self._screen.alt = picture, alt
+            self._screen.sentence, self._screen.setting = sentence, self.setting
+            self._screen.stale, self._screen.error = False, ""
         self._painted = time.perf_counter()
+
+    def _large(self) -> bytes | None:
+        """The picture that is shown with twice the pixels each way, to be looked at closely."""
+        return None if self._figure is None else plots.png(self._figure, scale=2)
 
     def _settle(self, seconds: float, stale: bool) -> None:
         """The run is over: put the progress away, say how long it took and what went wrong."""
-        self._bar.layout.visibility = self._cancel.layout.visibility = "hidden"
         note = f"cancelled after {seconds:.1f} s" if self.cancelled else f"{seconds:.1f} s"
-        self._time.value = note + ("; the picture is still the one before" if self.cancelled and stale else "")
-        if stale or self.error:
-            self._picture.add_class("fedlab-stale")
-        self._error.layout.display = None if self.error else "none"
-        self._error.value = html.escape(_friendly(self.error), quote=False) if self.error else ""
+        note += "; the picture is still the one before" if self.cancelled and stale else ""
+        with self._screen.hold_sync():
+            self._screen.working, self._screen.note = False, note
+            self._screen.stale = stale or self.error is not None
+            self._screen.error = _friendly(self.error) if self.error else ""
+        self._store()
+
+    def _ipython_display_(self) -> None:
+        self._displayed = self.png
+        self._shown = display(self._repr_mimebundle_(), raw=True, display_id=True)
+        if self._idle.is_set():  # complete: or it became so just now, when nobody knew of this output yet
+            self._store()
+
+    def _store(self) -> None:
+        """Let an output that was displayed before the run was over hold its last picture."""
+        shown, self._shown = self._shown, None
+        if shown and self._displayed != self.png:
+            shown.update(self._repr_mimebundle_(), raw=True)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
-        """The live widget, and the picture with its sentence for places where nothing runs."""
-        bundle = dict(self.root._repr_mimebundle_())
-        said = _friendly(self.error) if self.error else self.sentence
-        picture = plots.img_tag(self.png, self.alt) if self.png else ""
-        caption = f"<figcaption>{html.escape(said, quote=False)}</figcaption>"
-        return bundle | {"text/html": f"<figure>{picture}{caption}</figure>", "text/plain": said}
+        """The live widget, and for places where nothing runs the picture, its sentence and how to wake the lab."""
+        said = _friendly(self.error) if self.error else f"{self.sentence} ({self.setting})"
+        picture = plots.img_tag(self.png, self.alt, dimmed=True) if self.png else ""
+        caption = f"<figcaption>{html.escape(said, quote=False)}<br><i>{WAKING}</i></figcaption>"
+        asleep = f"<figure>{picture}{caption}</figure>"
+        return dict(self.root._repr_mimebundle_()) | {"text/html": asleep, "text/plain": f"{said} {WAKING}"}
 
     # ------------------------------------------------ for scripts and tests
 
@@ -286,8 +282,10 @@ class Lab:
 
         Raises
         ------
-        TimeoutError : after `timeout` seconds
-        RuntimeError : if the background thread ended early; nothing that a run raises does that
+        TimeoutError
+            After `timeout` seconds.
+        RuntimeError
+            If the background thread ended early; nothing that a run raises does that.
         """
         end = time.perf_counter() + timeout
         while not self._idle.wait(0.05):  # short waits let an interrupt through on every system
@@ -302,11 +300,13 @@ class Lab:
 
         Returns
         -------
-        For each stop: control, value, and seconds to the complete picture, or the sentence of a NotAtHand.
+        list of tuple
+            For each stop: control, value, and seconds to the complete picture, or the sentence of a NotAtHand.
 
         Raises
         ------
-        RuntimeError : at the first setting that fails, naming lab, control and value
+        RuntimeError
+            At the first setting that fails, naming lab, control and value.
         """
         moved = [name for name, control in self.controls.items() if control.value != self.defaults[name]]
         stops = [(name, "back at the start", self.defaults[name]) for name in moved]
@@ -336,13 +336,17 @@ def lab(run: Callable, *, title: str = "", **controls: W.DOMWidget) -> Lab:
 
     Parameters
     ----------
-    run : function of `show` and of one argument for each control; calls `show` at least once
-    title : stands above the controls; made from the name of `run` if left out
-    controls : made by `slider`, `choice`, `switch` or `data_choice`; any ipywidget with a value will do
+    run
+        Function of `show` and of one argument for each control; calls `show` at least once.
+    title
+        Stands above the controls; made from the name of `run` if left out.
+    controls
+        Made by `slider`, `choice`, `switch` or `data_choice`; any ipywidget with a value will do.
 
     Returns
     -------
-    Lab, whose first run with the settings given here has begun and has shown its first picture.
+    Lab
+        Its first run with the settings given here has begun and has shown its first picture.
     """
     for name, control in controls.items():
         if not isinstance(control, W.DOMWidget) or not control.has_trait("value"):
@@ -370,11 +374,6 @@ def _first_look(made: Lab) -> None:
             return
     if strict and made.error:
         raise made.error
-
-
-def _classed(widget: W.DOMWidget, name: str) -> W.DOMWidget:
-    widget.add_class(name)
-    return widget
 
 
 def _friendly(error: Exception) -> str:

@@ -1,16 +1,9 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# *Five hospitals want one good model. None of them may show its patients to the others.*
-#
-# **After this lesson you can**
-#
-# - say what hospitals gain by training together, and measure it on your own table,
-# - name who could look where in such a system, and what stops them (or does not),
-# - run, check and reset the lessons of this course.
-#
-# **Time:** 20 minutes. **You need:** to have started the course with `python course.py lab`. Run the next cells
-# (Shift+Enter, a few times). Two are folded, click their dots to look inside; the last one is alive.
+# *Five hospitals want one good model. None of them may show its patients to the others. Is it worth learning
+# together?* Press Shift+Enter five times to run the cells below; the last one is alive. (They are folded: click
+# their dots to look inside.)
 
 # %% jupyter={"source_hidden": true}
 from IPython import get_ipython
@@ -28,7 +21,8 @@ import pandas as pd
 from fedlab_utils import checks, data, federated, plots, widgets
 
 # %% jupyter={"source_hidden": true}
-own = None  # your own table: data.from_frame(pd.read_csv("my.csv"), target="outcome", hospital="clinic")
+own = None  # or your own table:
+# own = data.from_frame(pd.read_csv("my.csv"), target="outcome", hospital="clinic")
 
 
 def alone_or_together(show, data_set, rounds, patients):
@@ -40,23 +34,24 @@ def alone_or_together(show, data_set, rounds, patients):
     kinds = ["alone", "together", "pooled"]
     table = federated.baselines(data_set, **setting).replace({"local-only": "alone"})
     table = table.query("hospital != 'all'")
-    show(plots.by_hospital(table, kinds), "Now together ...", alt="AUC alone and pooled.", done=0.4)
+    show(plots.by_hospital(table, kinds), f"Alone and pooled, after {rounds} rounds on {patients}% of the patients; now together ...", alt="AUC alone and pooled.", done=0.4)
     run = federated.train(data_set, on_round=lambda run: show.tick(), **setting)
     together = run.final.query("hospital != 'all'")
     table = pd.concat([table, together.assign(baseline="together")])
     auc = table.groupby("baseline")["auc"].mean()
     show(
         plots.by_hospital(table, kinds),
-        f"Averaged over hospitals the AUC is {auc['alone']:.3f} alone, {auc['together']:.3f} "
-        f"together without sharing a row, and {auc['pooled']:.3f} with all rows in one place.",
+        f"After {rounds} rounds on {patients}% of the patients, the AUC averaged over hospitals is "
+        f"{auc['alone']:.3f} alone, {auc['together']:.3f} together without sharing a row, and "
+        f"{auc['pooled']:.3f} with all rows in one place.",
         alt="AUC for each hospital: its own model, the one trained together, the pooled one.",
     )
 
 
 # %% [markdown]
-# **Is it worth learning together?** Run this cell, then move the sliders.
+# **Move the sliders:**
 
-# %%
+# %% jupyter={"source_hidden": true}
 widgets.lab(
     alone_or_together,
     title="Hospitals alone, together, pooled",
@@ -66,6 +61,16 @@ widgets.lab(
 )
 
 # %% [markdown]
+# **After this lesson you can**
+#
+# - say what hospitals gain by training together, and measure it on your own table,
+# - name who could look where in such a system, and what stops them (or does not),
+# - run, check and reset the lessons of this course.
+#
+# **Time:** 20 minutes. **You need:** to have started the course with `python course.py lab`.
+#
+# ## What you see
+#
 # Every move of a slider trains all these networks again, on your machine, while you watch: nothing in this
 # course is precomputed. Try this:
 #

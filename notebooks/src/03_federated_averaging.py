@@ -215,7 +215,8 @@ for name in ("Northgate", "Harbour", "all"):
 # To use your own table, put a list of its splits into `own`, as the comment shows.
 
 # %%
-own = None  # or: data.replicates(pd.read_csv("my.csv"), 3, target="outcome", hospital="clinic")
+own = None  # or your own table, split three times:
+# own = data.replicates(pd.read_csv("my.csv"), 3, target="outcome", hospital="clinic")
 
 
 how = 'data.replicates(table, 3, target="outcome", hospital="clinic")'

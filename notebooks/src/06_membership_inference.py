@@ -603,7 +603,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Orange intervals lie clear of the 1% of a coin. The black ticks are the promises. The same as a table:
+# Intervals with a diamond (in red) lie clear of the 1% of a coin. The black ticks are the promises. The same as a table:
 
 # %%
 shown = pd.DataFrame(verdicts).T

@@ -24,15 +24,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
-SETTINGS = {
-    "apputils-extension/notification": {
-        "fetchNews": "false",
-        "checkForUpdates": False,
-        "doNotDisturbMode": True,
-    },
-    "notebook-extension/tracker": {"windowingMode": "none"},  # all cells stand in the page, seen or not
-    "docmanager-extension/plugin": {"autosave": False},
-}
+SETTINGS = {"docmanager-extension/plugin": {"autosave": False}}  # the rest is as a learner has it
+CONFIG = Path(__file__).resolve().parents[2] / "tools" / "jupyter"  # what `course.py lab` gives JupyterLab
 PICTURE = ".fedlab-picture img, img.fedlab-picture"
 
 # Asked inside JupyterLab. The predicate of a wait must not be async: a promise counts as true at once.
@@ -69,7 +62,7 @@ def jupyterlab(lessons: Path, scratch: Path) -> Iterator[str]:
     token = secrets.token_hex(16)
     places = {f"JUPYTER_{k}_DIR": str(scratch / k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
     places |= {f"JUPYTERLAB_{k}_DIR": str(scratch / k.lower()) for k in ("SETTINGS", "WORKSPACES")}
-    places |= {"IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_TOKEN": token}
+    places |= {"IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_TOKEN": token, "JUPYTER_CONFIG_PATH": str(CONFIG)}
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"),
         *(
@@ -78,7 +71,6 @@ def jupyterlab(lessons: Path, scratch: Path) -> Iterator[str]:
             "--ServerApp.port_retries=0",
             f"--ServerApp.root_dir={lessons}",
         ),
-        *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
     ]
     log = scratch / "server.log"
     with open(log, "w") as out:
@@ -119,20 +111,32 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def lesson(browser: Browser, address: str, name: str) -> Iterator[Page]:
-    """A page with a notebook whose kernel is ready; at the end it must not have met an error of its own."""
-    page, errors = browser.new_page(viewport={"width": 1280, "height": 1600}), []
+def new_page(browser: Browser, width: int = 1280, height: int = 1000, **context) -> Iterator[Page]:
+    """An empty page that reaches this machine only; at the end it must not have met an error of its own."""
+    page, errors = browser.new_page(viewport={"width": width, "height": height}, **context), []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.route(lambda url: not url.startswith("http://127.0.0.1:"), lambda route: route.abort())
+    page.route(lambda url: not url.startswith(("http://127.0.0.1:", "file:")), lambda route: route.abort())
     try:
-        page.goto(address % name, wait_until="domcontentloaded")
-        page.wait_for_function(READY, timeout=60_000)
-        page.wait_for_selector(".jp-Notebook .jp-Cell")
-        assert page.locator(".jp-Dialog").count() == 0, page.locator(".jp-Dialog").first.inner_text()
         yield page
         assert not errors, errors
     finally:
         page.close()
+
+
+def go(page: Page, address: str, name: str) -> None:
+    """Open a notebook and wait for its kernel."""
+    page.goto(address % name, wait_until="domcontentloaded")
+    page.wait_for_function(READY, timeout=60_000)
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    assert page.locator(".jp-Dialog").count() == 0, page.locator(".jp-Dialog").first.inner_text()
+
+
+@contextmanager
+def lesson(browser: Browser, address: str, name: str, **size) -> Iterator[Page]:
+    """A page with a notebook whose kernel is ready."""
+    with new_page(browser, **size) as page:
+        go(page, address, name)
+        yield page
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ class View:
 
 
 def run_to_first_lab(page: Page) -> None:
-    """Run code cells from the top until a live lab stands in the page."""
+    """Run code cells from the top until a live lab stands in the page; the lab's own cell becomes the active one."""
     page.set_default_timeout(120_000)
     for index in page.evaluate(CODE_CELLS):
         outputs = page.evaluate(RUN_CELL, index)
@@ -192,3 +196,19 @@ def move_first_slider(page: Page, steps: int = 3) -> None:
     at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
     for _ in range(steps):
         page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")
+
+
+def command(page: Page, name: str, **arguments) -> None:
+    """Let JupyterLab carry out one of its commands, as its menu would."""
+    ask = "async ([name, arguments]) => { await window.jupyterapp.commands.execute(name, arguments) }"
+    page.evaluate(ask, [name, arguments])
+
+
+def tab_to(page: Page, selector: str, most: int = 80) -> None:
+    """Press Tab until the focus is on something that the selector matches."""
+    on_it = f"document.activeElement?.matches({selector!r}) ?? false"
+    for _ in range(most):
+        if page.evaluate(on_it):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{most} times Tab did not lead to {selector}")

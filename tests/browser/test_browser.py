@@ -1,4 +1,4 @@
-"""One live lab of each lesson, driven as a learner drives it: JupyterLab, a browser, the arrow keys."""
+"""Live labs driven as learners drive them: JupyterLab, a browser, the keyboard, and a screen reader's eyes."""
 
 import os
 from pathlib import Path
@@ -6,67 +6,11 @@ from pathlib import Path
 import lessons
 import nbformat
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from tests.browser import browser
 
-SOURCES = sorted(lessons.SOURCES.glob("*.py"))
-
-# A lab with nothing behind it but the classes that a real one has.
-TOY = """
-import io
-import ipywidgets as W
-from matplotlib.figure import Figure
-
-def png(value):
-    figure, out = Figure(figsize=(2, 1)), io.BytesIO()
-    figure.subplots().plot([0, value])
-    figure.savefig(out, format="png")
-    return out.getvalue()
-
-slider = W.IntSlider(value={value}, max=10, continuous_update=False).add_class("fedlab-control-patients")
-picture = W.Image(value=png({value})).add_class("fedlab-picture")
-sentence = W.HTML("{value} patients").add_class("fedlab-sentence")
-
-def redraw(change):
-    {redraw}
-
-slider.observe(redraw, "value")
-W.VBox([slider, picture, sentence]).add_class("fedlab-lab")
-"""
-TOYS = {  # name -> where the slider starts, and what moving it does
-    "mute": (10, "picture.value = png(change['new'])"),
-    "frozen": (2, "sentence.value = str(change['new'])"),
-}
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """A browser, and the address of a JupyterLab that serves the lessons, never run."""
-    if not browser.chromium_path():
-        reason = "no Chromium or Chrome on this machine: the live labs are not driven in a browser"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("my lessons")
-    for source in SOURCES:
-        nbformat.write(lessons.load(source), folder / f"{source.stem}.ipynb")
-    for name, (value, redraw) in TOYS.items():
-        cell = nbformat.v4.new_code_cell(TOY.replace("{value}", str(value)).replace("{redraw}", redraw))
-        toy = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": lessons.KERNEL})
-        nbformat.write(toy, folder / f"{name}.ipynb")
-    with (
-        browser.jupyterlab(folder, tmp_path_factory.mktemp("server")) as address,
-        browser.chromium() as chromium,
-    ):
-        yield chromium, address
-
-
-def drive(lab, name, seconds=20):
-    with browser.lesson(*lab, f"{name}.ipynb") as page:
-        browser.run_to_first_lab(page)
-        before = browser.settled(page)
-        screenshot(page, f"{name}-before")
-        browser.move_first_slider(page)
-        browser.settled(page, unlike=before, seconds=seconds)
-        screenshot(page, f"{name}-after")
+NAMES = [source.stem for source in sorted(lessons.SOURCES.glob("*.py"))]
 
 
 def screenshot(page, name):
@@ -75,12 +19,113 @@ def screenshot(page, name):
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
-@pytest.mark.parametrize("name", [source.stem for source in SOURCES])
-def test_moving_a_slider_changes_picture_and_sentence(lab, name):
-    drive(lab, name)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lab_of_each_lesson_works_with_keys_alone_and_says_what_it_is(lab, name):
+    with browser.lesson(*lab, f"{name}.ipynb") as page:
+        browser.run_to_first_lab(page)
+        before = browser.settled(page)
+        screenshot(page, f"{name}-before")
+        assert_accessible(page)
+        browser.tab_to(page, ".fedlab-lab .noUi-handle")
+        handle = page.locator(".fedlab-lab .noUi-handle").first
+        at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+        told = handle.get_attribute("aria-valuetext")
+        for _ in range(3):
+            page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")
+        browser.settled(page, unlike=before)
+        assert handle.get_attribute("aria-valuetext") != told
+        screenshot(page, f"{name}-after")
+        browser.tab_to(page, ".fedlab-picture")
+        page.keyboard.press("Enter")
+        large = page.locator(".fedlab-large img")
+        large.wait_for()
+        page.wait_for_function("document.querySelector('.fedlab-large img').naturalWidth > 1000")  # sharper ones came
+        page.keyboard.press("Escape")
+        large.wait_for(state="detached")
+        assert page.evaluate("document.activeElement.className") == "fedlab-picture"
+
+
+def assert_accessible(page):
+    found = Axe().run(page, context=".fedlab-lab")
+    assert found.violations_count == 0, found.generate_report()
+    handle = page.locator(".fedlab-lab .noUi-handle").first
+    assert handle.get_attribute("aria-label") and handle.get_attribute("aria-valuetext")
+    assert page.locator(".fedlab-picture img").first.get_attribute("alt")
+    assert page.locator(".fedlab-said").first.get_attribute("role") == "status"
 
 
 @pytest.mark.parametrize(("name", "missed"), [("mute", "sentence"), ("frozen", "picture")])
 def test_the_harness_sees_a_lab_that_does_not_react(lab, name, missed):
-    with pytest.raises(AssertionError, match=f"lab's {missed} had not changed"):
-        drive(lab, name, seconds=2)
+    with browser.lesson(*lab, f"{name}.ipynb") as page:
+        browser.run_to_first_lab(page)
+        before = browser.settled(page)
+        browser.move_first_slider(page)
+        with pytest.raises(AssertionError, match=f"lab's {missed} had not changed"):
+            browser.settled(page, unlike=before, seconds=2)
+        with pytest.raises(AssertionError, match="slider"):  # nor has this one names
+            assert_accessible(page)
+
+
+def test_cancel_by_keyboard_keeps_the_focus(lab):
+    with browser.lesson(*lab, "slow.ipynb") as page:
+        browser.run_to_first_lab(page)
+        browser.settled(page)
+        browser.tab_to(page, ".fedlab-lab .noUi-handle")
+        page.keyboard.press("ArrowRight")
+        page.locator(".fedlab-cancel").wait_for()  # visible
+        browser.tab_to(page, ".fedlab-cancel")
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.querySelector('.fedlab-time').textContent.startsWith('cancelled')")
+        assert page.evaluate("document.activeElement.className") == "fedlab-picture"
+        assert page.locator(".fedlab-sentence").inner_text() == "4 at first."
+
+
+def test_the_stored_picture_is_that_of_the_finished_run(lab, folder):
+    with browser.lesson(*lab, "slow.ipynb") as page:
+        page.evaluate(browser.RUN_CELL, 0)
+        page.wait_for_function("document.querySelector('.fedlab-sentence')?.textContent === '3 in the end.'")
+        page.wait_for_timeout(500)
+        browser.command(page, "docmanager:save")
+        page.wait_for_timeout(500)
+    (output,) = nbformat.read(folder / "slow.ipynb", as_version=4).cells[0].outputs
+    assert "3 in the end." in output.data["text/html"] and lessons.WIDGET not in output.data
+
+
+def test_two_lessons_side_by_side_do_not_mix(lab):
+    chromium, address = lab
+    first, second = "00_start_here.ipynb", "03_federated_averaging.ipynb"
+    with browser.new_page(chromium, width=1600) as page:
+        browser.go(page, address, first)
+        browser.run_to_first_lab(page)
+        left = browser.settled(page)
+        browser.command(page, "docmanager:open", path=second, options={"mode": "split-right"})
+        page.wait_for_function("window.jupyterapp.shell.currentWidget.context?.path.startsWith('03')")
+        page.wait_for_function(browser.READY, timeout=60_000)
+        browser.run_to_first_lab(page)
+        panels = page.locator(".jp-NotebookPanel")
+        labs = [panels.nth(k).locator(".fedlab-lab").first for k in range(2)]
+        before = [lab.locator(".fedlab-sentence").inner_text() for lab in labs]
+        assert left.sentence == before[0] != before[1]
+        handle = labs[1].locator(".noUi-handle").first
+        handle.focus()
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            "([sentence, old]) => sentence.textContent !== old",
+            arg=[labs[1].locator(".fedlab-sentence").element_handle(), before[1]],
+        )
+        assert labs[0].locator(".fedlab-sentence").inner_text() == before[0]
+
+
+def test_the_first_steps_in_lesson_00_end_at_a_lab_in_view(lab):
+    with browser.lesson(*lab, "00_start_here.ipynb", height=800) as page:
+        page.locator(".jp-Cell").first.click()
+        for _ in range(5):
+            page.keyboard.press("Shift+Enter")
+        first = page.locator(".fedlab-lab").first
+        first.locator(".fedlab-picture img").wait_for(timeout=60_000)
+        browser.settled(page)
+        bottom = page.viewport_size["height"]
+        for part, share in ((".noUi-handle", 1.0), (".fedlab-picture", 0.3)):
+            box = first.locator(part).first.bounding_box()
+            assert 0 <= box["y"] and box["y"] + share * box["height"] < bottom, (part, box)

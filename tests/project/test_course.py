@@ -24,19 +24,33 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 def test_the_environments_python_on_each_system():
-    windows = course.venv_python(PureWindowsPath(r"C:\Users\Ada L\my course"), "nt")
+    windows = course.venv_python(PureWindowsPath(r"C:\Users\Ada L\my course\.venv"), "nt")
     assert str(windows) == r"C:\Users\Ada L\my course\.venv\Scripts\python.exe"
-    assert course.venv_python(Path("/home/ada l"), "posix") == Path("/home/ada l/.venv/bin/python")
+    assert course.venv_python(Path("/home/ada l/.venv"), "posix") == Path("/home/ada l/.venv/bin/python")
 
 
-@pytest.mark.parametrize(("version", "fine"), [((3, 10), 0), ((3, 11), 1), ((3, 13), 1), ((3, 14), 0), ((4, 0), 0)])
+@pytest.mark.parametrize(("version", "fine"), [((3, 10), 0), ((3, 11), 1), ((3, 14), 1), ((3, 15), 0), ((4, 0), 0)])
 def test_another_python_gets_one_sentence(version, fine):
-    complaint = course.wrong_python(version, which=lambda name: None)
+    complaint = course.wrong_python(version, python_of=lambda minor: [])
     assert bool(complaint) != fine
     if complaint:
-        assert "3.11 to 3.13" in complaint and f"{version[0]}.{version[1]}" in complaint
-        other = course.wrong_python(version, which=lambda name: name == "python3.12" or None)
-        assert "python3.12 course.py lab" in other
+        assert "3.11 to 3.14" in complaint and f"{version[0]}.{version[1]}" in complaint
+        other = course.wrong_python(version, python_of=lambda minor: ["py", "-3.12"] if minor == 12 else [])
+        assert "py -3.12 course.py lab" in other
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
+def test_a_python_on_the_path_counts_only_if_it_runs(tmp_path, monkeypatch):
+    minor = sys.version_info[1]
+    shim = tmp_path / f"python3.{minor}"
+    shim.write_text("#!/bin/sh\necho not installed >&2\nexit 127\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert course.python_of(minor) == []
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    assert course.python_of(minor) == [f"python3.{minor}"]
+    shim.rename(tmp_path / "python3.99")
+    assert course.python_of(99) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +93,8 @@ def test_a_failed_installation_ends_in_a_sentence_and_a_nonzero_code(tmp_path):
     no_network = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
     done = run_course(checkout, "lab", **no_network)
     assert done.returncode == 1
-    assert "did not finish" in done.stderr and "network" in done.stderr and "Traceback" not in done.stderr
+    assert "did not finish" in done.stderr and "No matching distribution" in done.stderr
+    assert "network" not in done.stderr and "Traceback" not in done.stderr
     assert not (checkout / ".venv" / "fedlab-course.json").exists()
 
 
@@ -128,14 +143,26 @@ def test_a_new_and_a_deleted_lesson_are_copied(folders):
 
 
 @pytest.mark.parametrize("number", ["03", "3"])
-def test_reset_gives_the_lesson_back_and_keeps_the_learners(folders, number):
+def test_reset_gives_the_lesson_back_and_keeps_the_learners_apart(folders, number):
     handed_out, mine = folders
     mine.write_text("wrecked {")
-    assert "03_average.yours-now.ipynb" in course.restore(number, handed_out.parent, mine.parent, "now")
-    assert mine.read_text() == lesson("first")
-    assert (mine.parent / "03_average.yours-now.ipynb").read_text() == "wrecked {"
+    told = course.restore(number, handed_out.parent, mine.parent, "now")
+    kept = Path("my work", "yours", "03_average.now.ipynb")
+    assert f"Your version is kept in {kept}." in told
+    assert mine.read_text() == lesson("first") and (handed_out.parent.parent / kept).read_text() == "wrecked {"
+    assert [path.name for path in mine.parent.glob("*.ipynb")] == [mine.name]
     handed_out.write_text(lesson("second"))
     assert course.refresh(handed_out.parent, mine.parent) == []
+
+
+@pytest.mark.parametrize("newer", ["first", "second"])
+def test_reset_of_a_lesson_that_was_only_run_keeps_nothing(folders, newer):
+    handed_out, mine = folders
+    mine.write_text(lesson("first", outputs=[{"output_type": "stream", "name": "stdout", "text": "1"}]))
+    handed_out.write_text(lesson(newer))
+    told = course.restore("03", handed_out.parent, mine.parent, "now")
+    assert "is as new. If" in told and not (mine.parent / "yours").exists()
+    assert mine.read_text() == lesson(newer)
 
 
 @pytest.mark.parametrize("number", ["07", "three", "*", ""])
@@ -201,7 +228,7 @@ def test_alone_it_says_what_it_can_do(tmp_path):
 
 
 def test_each_verb_says_what_it_takes_and_its_extras_are_those_of_pyproject(capsys):
-    assert set(course.VERBS) == {"lab", "reset", "doctor", "test", "bench", "notebooks", "lint"}
+    assert set(course.VERBS) == {"lab", "reset", "doctor", "test", "bench", "notebooks", "lint", "pythons"}
     for name, noted in course.VERBS.items():
         with pytest.raises(SystemExit, match="^0$"):
             course.main([name, "--help"])
@@ -233,6 +260,7 @@ def test_what_follows_two_dashes_goes_to_the_tool(monkeypatch, line, verb, rest)
         (["notebooks", "03", "05", "--", "--time"], "lessons.py 03 05 --time"),
         (["notebooks"], "lessons.py"),
         (["doctor", "--", "--brief"], "doctor.py --brief"),
+        (["pythons", "--", "3.12"], "pythons.py 3.12"),
         (["lint"], "-m ruff check ."),
         (["lint", "--", "tools"], "-m ruff check tools"),
     ],
@@ -242,7 +270,7 @@ def test_a_verb_calls_its_tool_and_hands_its_code_on(monkeypatch, line, command)
     monkeypatch.setattr(course, "ensure", lambda verb, here: "python")
     monkeypatch.setattr(course, "run", lambda command: called.append(" ".join(command)) or 5)
     assert course.main(line) == 5
-    assert len(called) == 1 and called[0].startswith("python ") and called[0].endswith(command)
+    assert len(called) == 1 and called[0].startswith(("python ", sys.executable)) and called[0].endswith(command)
 
 
 @pytest.mark.parametrize(("line", "here"), [(["--here", "lint"], True), (["lint", "--here"], True), (["lint"], False)])

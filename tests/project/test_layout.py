@@ -20,15 +20,16 @@ PROTOCOLS = {"_arguments", "fleet", "privacy", "federated"}
 EVERYTHING_BELOW = {*PROTOCOLS, "data", "secagg", "encrypted", "fidelity", "synth"}
 MAY_IMPORT = {
     "_arguments": set(),
+    "_progress": set(),
     "_ready": set(),
     "fleet": {"_arguments"},
     "privacy": {"_arguments", "fleet"},
     "data": {"_arguments", "fleet", "privacy"},
-    "federated": {"_arguments", "data", "fleet", "privacy"},
+    "federated": {"_arguments", "_progress", "data", "fleet", "privacy"},
     "secagg": PROTOCOLS,
     "encrypted": {*PROTOCOLS, "secagg"},
     "fidelity": {"_arguments", "data"},
-    "synth": {*PROTOCOLS, "data", "fidelity", "secagg"},
+    "synth": {*PROTOCOLS, "_progress", "data", "fidelity", "secagg"},
     "attacks": EVERYTHING_BELOW,
     "audit": EVERYTHING_BELOW,
     "plots": set(),
@@ -151,7 +152,8 @@ def test_an_installed_copy_has_every_file(tmp_path):
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("fedlab_utils/")}
-    assert packed >= {path.relative_to(ROOT).as_posix() for path in FILES}
+    in_the_page = [path for path in PACKAGE.rglob("*") if path.suffix in (".js", ".css")]
+    assert in_the_page and packed >= {path.relative_to(ROOT).as_posix() for path in [*FILES, *in_the_page]}
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     use = "from fedlab_utils import data, federated, fleet, privacy, secagg, encrypted, synth, fidelity, attacks, audit"

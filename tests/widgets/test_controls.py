@@ -68,3 +68,19 @@ def test_labels_get_the_room_of_the_longest():
     controls.rows(made)
     widths = {control.style.description_width for control in made.values()}
     assert len(widths) == 1 and int(re.match(r"\d+", widths.pop())[0]) >= 7 * len("Local epochs in a round")
+
+
+@pytest.mark.parametrize(
+    ("control", "words"),
+    [
+        (lambda: widgets.slider(1, 30, 15, label="Rounds"), "Rounds 15"),
+        (lambda: widgets.slider(5, 100, 100, label="Patients kept", unit="%"), "Patients kept 100 %"),
+        (lambda: widgets.slider(0.0, 1.0, 0.25, step=0.05, label="Noise"), "Noise 0.25"),
+        (lambda: widgets.slider(1, 1000, 20, log=True, label="Steps", unit="steps"), "Steps 20 steps"),
+        (lambda: widgets.choice({"as they are": 0, "skewed": 0.1}, label="Labels"), "Labels as they are"),
+        (lambda: widgets.switch(True, label="Masks"), "Masks on"),
+        (lambda: widgets.slider(1, 3, 2), "n 2"),
+    ],
+)
+def test_a_setting_in_words(control, words):
+    assert controls.said("n", control()) == words

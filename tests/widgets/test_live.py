@@ -1,11 +1,13 @@
 """Live labs: what they show, how they run, and what a learner reads when something goes wrong."""
 
+import re
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import anywidget
 import ipywidgets as W
 import nbclient
 import nbformat
@@ -14,7 +16,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from fedlab_utils import plots, widgets
-from fedlab_utils.widgets import live
+from fedlab_utils.widgets import live, screen
+from fedlab_utils.widgets.screen import Screen
 from tests.widgets.helpers import draw, line
 
 ROOT = Path(plots.__file__).parent.parent
@@ -45,20 +48,37 @@ def test_one_bundle_with_widget_picture_and_words(strict):
 
     bundle = line_lab(risky)._repr_mimebundle_()
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"]
-    assert bundle["text/plain"] == "AUC < 0.5 & falling"
+    assert bundle["text/plain"] == f"AUC < 0.5 & falling (Height 3 m) {live.WAKING}"
     assert 'alt="a &quot;line&quot;"' in bundle["text/html"]
-    assert "<figcaption>AUC &lt; 0.5 &amp; falling</figcaption>" in bundle["text/html"]
+    assert f"<figcaption>AUC &lt; 0.5 &amp; falling (Height 3 m)<br><i>{live.WAKING}" in bundle["text/html"]
     assert "data:image/png;base64," in bundle["text/html"]
 
 
-def test_classes_that_browser_tests_select_by(strict):
+def test_the_screen_gets_what_the_lab_shows(strict):
     lab = line_lab()
-    found = {name for widget in everything(lab.root) for name in widget._dom_classes}
-    names = ("lab", "picture", "alt", "sentence", "control-n", "error", "cancel", "progress", "time")
-    assert found == {f"fedlab-{name}" for name in names}
-    (image,) = [widget for widget in everything(lab.root) if isinstance(widget, W.Image)]
-    assert bytes(image.value) == lab.png and "m" in labels(lab)
-    assert (image.width, image.height) == ("300", "200")  # room is kept while the next picture loads
+    screen = lab._screen
+    assert (screen.picture, screen.alt, screen.sentence) == (lab.png, lab.alt, lab.sentence)
+    assert screen.names == {"n": {"label": "Height", "unit": "m"}} and "m" in labels(lab)
+    assert "fedlab-control-n" in {name for widget in everything(lab.root) for name in widget._dom_classes}
+
+
+def test_a_picture_to_look_at_closely_has_more_pixels(strict):
+    sent, lab = [], line_lab()
+    lab._screen.send = lambda message, buffers: sent.append((message, buffers))
+    lab._screen._asked(None, {"kind": "large"}, [])
+    ((message, (large,)),) = sent
+    assert message == {"kind": "large"}
+    size = [int.from_bytes(large[k : k + 4], "big") for k in (16, 20)]
+    assert size == [2 * int.from_bytes(lab.png[k : k + 4], "big") for k in (16, 20)] == [600, 400]
+
+
+def test_the_page_has_a_place_for_everything_that_is_sent():
+    script, style = (path.read_text() for path in (screen.SCRIPT, screen.STYLE))
+    sent = set(Screen.class_own_traits()) - set(anywidget.AnyWidget.class_traits())
+    assert sent == {"picture", "alt", "sentence", "setting", "error", "note", "working", "stale", "done", "names"}
+    assert all(f'"{name}"' in script for name in sent)
+    for name in re.findall(r"\.(fedlab-[a-z]+)", style):
+        assert name in script or name == "fedlab-lab", name
 
 
 def everything(widget):
@@ -69,16 +89,6 @@ def everything(widget):
 
 def labels(lab):
     return [widget.value for widget in everything(lab.root) if isinstance(widget, W.Label)]
-
-
-def visible(lab, name):
-    (part,) = [w for w in everything(lab.root) if name in w._dom_classes]
-    return part.layout.display != "none" and part.layout.visibility != "hidden"
-
-
-def text(lab, name):
-    (part,) = [w for w in everything(lab.root) if name in w._dom_classes]
-    return part.value
 
 
 def test_moving_a_control_paints_again(strict):
@@ -147,7 +157,7 @@ def test_an_error_of_an_older_run_is_not_shown():
             go.wait(10)
             raise ValueError("too late to matter")
         if n == 4:
-            seen.append((lab.error, visible(lab, "fedlab-error")))
+            seen.append((lab.error, bool(lab._screen.error)))
         line(show, n)
 
     lab = line_lab(breaks_late).wait()
@@ -173,7 +183,7 @@ def test_cancel_stops_keeps_the_picture_and_leaves_the_lab_usable():
     def endless(show, n):
         line(show, n)
         while n == 9:
-            seen.append(visible(lab, "fedlab-cancel"))
+            seen.append(lab._screen.working)
             show.tick(0.5)
             time.sleep(0.005)
 
@@ -181,12 +191,11 @@ def test_cancel_stops_keeps_the_picture_and_leaves_the_lab_usable():
     lab.set("n", 9)
     while not any(seen):  # Cancel appears while the run goes on
         time.sleep(0.01)
-    assert visible(lab, "fedlab-progress")
-    lab.root.children[-1].children[1].click()
+    lab._screen._asked(None, {"kind": "cancel"}, [])
     lab.wait()
     assert lab.cancelled and lab.sentence == "The line ends at 9." and lab.timing.complete is None
-    assert "cancelled" in text(lab, "fedlab-time")
-    assert not visible(lab, "fedlab-cancel") and not visible(lab, "fedlab-progress")
+    assert "cancelled" in lab._screen.note
+    assert not lab._screen.working
     lab.set("n", 2)
     assert lab.wait().sentence == "The line ends at 2." and not lab.cancelled
 
@@ -197,7 +206,7 @@ def test_short_runs_do_not_show_cancel(monkeypatch):
 
     def watched(show, n):
         line(show, n)
-        shown.append(visible(made[0], "fedlab-cancel") if made else False)
+        shown.append(made[0]._screen.working if made else False)
 
     made = []
     made.append(line_lab(watched).wait())
@@ -235,8 +244,20 @@ def test_a_long_first_run_goes_on_after_the_cell(monkeypatch):
 
     lab = line_lab(long)
     assert lab.sentence == "The line ends at 3." and lab.timing.complete is None
+    outputs = []
+
+    class Shown:
+        def update(self, bundle, raw):
+            outputs.append(bundle["text/plain"])
+
+    monkeypatch.setattr(live, "display", lambda bundle, **_: outputs.append(bundle["text/plain"]) or Shown())
+    lab._ipython_display_()
     go.set()
     assert lab.wait().sentence == "Complete."
+    assert [text.split(".")[0] for text in outputs] == ["The line ends at 3", "Complete"]  # the last one is stored
+    lab.set("n", 5)
+    lab.wait()
+    assert len(outputs) == 2  # and left alone when the learner has moved on
 
 
 def test_an_interrupt_stops_the_first_run(monkeypatch):
@@ -289,21 +310,21 @@ def test_errors_become_a_sentence_and_the_picture_stays(capfd):
     before = lab.png
     lab.set("n", 9)
     assert isinstance(lab.wait().error, ValueError) and lab.png == before
-    assert text(lab, "fedlab-error") == "With 9 m the line leaves the page; choose less."
+    assert lab._screen.error == "With 9 m the line leaves the page; choose less."
     for n, kind in ((8, "SystemExit: leaving"), (7, "KeyError: 'no such key'")):
         lab.set("n", n)
         lab.wait()
-        assert f"Something went wrong: {kind}. Move a control" in text(lab, "fedlab-error")
-        assert visible(lab, "fedlab-error")
+        assert f"Something went wrong: {kind}. Move a control" in lab._screen.error
+        assert bool(lab._screen.error)
     lab.set("n", 2)
-    assert lab.wait().error is None and not visible(lab, "fedlab-error")
+    assert lab.wait().error is None and not bool(lab._screen.error)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_first_run_that_fails_is_a_sentence_for_a_learner_and_an_error_for_the_tests(monkeypatch):
     bad = {"n": widgets.slider(1, 9, 9)}
     lab = line_lab(broken, **bad)
-    assert lab._repr_mimebundle_()["text/plain"] == "With 9 m the line leaves the page; choose less."
+    assert lab._repr_mimebundle_()["text/plain"].startswith("With 9 m the line leaves the page; choose less.")
     monkeypatch.setenv("CI", "true")
     with pytest.raises(ValueError, match="leaves the page"):
         line_lab(broken, n=widgets.slider(1, 9, 9))
@@ -458,7 +479,7 @@ def test_in_a_notebook_the_bundle_is_stored_and_a_failing_lab_fails_the_cell(mon
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(head), nbformat.v4.new_code_cell(good)])
     nbclient.NotebookClient(nb, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
     (output,) = nb.cells[1].outputs
-    assert output.data["text/plain"] == "n is 3" and 'alt="an empty frame"' in output.data["text/html"]
+    assert output.data["text/plain"].startswith("n is 3") and 'alt="an empty frame"' in output.data["text/html"]
     assert "application/vnd.jupyter.widget-view+json" in output.data
     nb.cells[1].source = bad
     with pytest.raises(nbclient.exceptions.CellExecutionError, match="division by zero"):
