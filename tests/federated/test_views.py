@@ -55,3 +55,29 @@ def test_a_hospital_that_is_sent_another_ones_update_sees_it():
 def test_the_picture_has_a_cell_for_each_viewer_and_setting():
     made = plots.who_sees_what(views.who_sees_what(SETTINGS))
     assert isinstance(made, Figure) and len(made.axes[0].patches) == 12
+
+
+def test_what_nobody_declared_counts_as_seen():
+    table = views.who_sees_what({"own": transcript(up="my update")}).set_index("viewer")
+    assert table.loc["server", "sees"] == table.loc["eavesdropper", "sees"] == "single updates"
+
+
+def test_a_server_that_sends_the_model_knows_it():
+    silent = SETTINGS["plain"].query("what == 'global model'")
+    table = views.who_sees_what({"silent": silent}).set_index("viewer")
+    assert table.loc["server", "sees"] == table.loc["eavesdropper", "sees"] == "model of every round"
+    once = views.who_sees_what({"once": silent[silent["round"] == 1]}).set_index("viewer")
+    assert once.loc["server", "sees"] == "noise only"  # the untrained model is no secret
+
+
+@pytest.mark.parametrize(("here", "hospital", "server"), [
+    (2, "single updates", "model of every round"), (1, "single updates", "single updates")
+])  # fmt: skip
+def test_of_two_hospitals_each_can_take_its_own_update_from_the_sum(here, hospital, server):
+    masked = SETTINGS["masked"]
+    few = masked[
+        masked["sender"].isin(("server", *HOSPITALS[:here])) & masked["receiver"].isin(("server", *HOSPITALS[:here]))
+    ]
+    for log in (few, pd.concat([few[few["round"] == 1], masked[masked["round"] == 2]])):  # in one round is enough
+        table = views.who_sees_what({"few": log}).set_index("viewer")
+        assert table.loc["hospital", "sees"] == hospital and table.loc["server", "sees"] == server
