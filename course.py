@@ -454,7 +454,7 @@ def doctor(python: str, options: argparse.Namespace) -> int:
 @verb(extras=["lab", "test"], minutes="3 to 6")
 def test(python: str, options: argparse.Namespace) -> int:
     """every check of the project; with -- --all the short version of each lesson, too"""
-    say("Style first, then every check on two workers: about 10 minutes.")
+    say("Style first, then every check on two workers: 10 to 20 minutes.")
     style = run([python, "-m", "ruff", "check", "."])
     checks = run([python, "-m", "pytest", *TWO_WORKERS, *options.rest])
     return style or checks

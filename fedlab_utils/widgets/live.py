@@ -309,15 +309,19 @@ class Lab:
             At the first setting that fails, naming lab, control and value.
         """
         moved = [name for name, control in self.controls.items() if control.value != self.defaults[name]]
-        stops = [(name, "back at the start", self.defaults[name]) for name in moved]
-        for name, control in self.controls.items():
-            ends = [end for end in _controls.limits(control) if end[1] != self.defaults[name]]
-            stops += [(name, *end) for end in ends] + [(name, "back at the start", self.defaults[name])]
         visited = [self._look("controls", "as they are", timeout)]
-        for name, shown, value in stops:
-            self.set(name, value)
-            visited.append(self._look(name, shown, timeout))
-        return visited
+        for name, control in self.controls.items():
+            for shown, value in _controls.limits(control):
+                if value == self.defaults[name]:
+                    continue
+                for other in moved:  # the next move follows at once, so that this has no run of its own
+                    self.set(other, self.defaults[other])
+                moved = [name]
+                self.set(name, value)
+                visited.append(self._look(name, shown, timeout))
+        for name in moved:
+            self.set(name, self.defaults[name])
+        return [*visited, self._look("controls", "back at the start", timeout)]
 
     def _look(self, name: str, shown: str, timeout: float) -> tuple[str, str, float | str]:
         self.wait(timeout)
