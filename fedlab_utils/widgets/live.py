@@ -132,7 +132,7 @@ class Lab:
         self.cancelled = False
         self.timing = Timing()
         self.sentence, self.setting, self.alt, self.png, self._figure = "", "", "", b"", None
-        self._shown, self._displayed = None, b""  # the output of a cell that ended before the run, and its picture
+        self._shown, self._displayed = None, ()  # the output of a cell that ended before the run, and what it holds
         self._lock, self._idle = threading.Lock(), threading.Event()
         self._worker: threading.Thread | None = None
         # requests are numbered; a run belongs to one and may paint only while it is the newest
@@ -250,7 +250,7 @@ class Lab:
         self._store()
 
     def _ipython_display_(self) -> None:
-        self._displayed = self.png
+        self._displayed = self.png, self.sentence
         self._shown = display(self._repr_mimebundle_(), raw=True, display_id=True)
         if self._idle.is_set():  # complete: or it became so just now, when nobody knew of this output yet
             self._store()
@@ -258,7 +258,7 @@ class Lab:
     def _store(self) -> None:
         """Let an output that was displayed before the run was over hold its last picture."""
         shown, self._shown = self._shown, None
-        if shown and self._displayed != self.png:
+        if shown and self._displayed != (self.png, self.sentence):
             shown.update(self._repr_mimebundle_(), raw=True)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
