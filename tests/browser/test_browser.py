@@ -69,9 +69,11 @@ def test_the_harness_sees_a_lab_that_does_not_react(lab, name, missed):
 def test_cancel_by_keyboard_keeps_the_focus(lab):
     with browser.lesson(*lab, "slow.ipynb") as page:
         browser.run_to_first_lab(page)
-        browser.settled(page)
+        says = "(words) => document.querySelector('.fedlab-sentence').textContent === words"
+        page.wait_for_function(says, arg="3 in the end.")
         browser.tab_to(page, ".fedlab-lab .noUi-handle")
         page.keyboard.press("ArrowRight")
+        page.wait_for_function(says, arg="4 at first.")
         page.locator(".fedlab-cancel").wait_for()  # visible
         browser.tab_to(page, ".fedlab-cancel")
         page.keyboard.press("Enter")
