@@ -190,6 +190,14 @@ def settled(page: Page, unlike: View | None = None, seconds: float = 20) -> View
     raise AssertionError(f"after {seconds:.0f} s the lab's {' and '.join(stuck) or 'view'} had not changed")
 
 
+def finished(page: Page) -> View:
+    """The view once the first lab's run is over and its output has had time to follow."""
+    over = "document.querySelector('.fedlab-lab .fedlab-time')?.textContent.length > 0"
+    page.wait_for_function(over, timeout=60_000)
+    page.wait_for_timeout(500)
+    return settled(page)
+
+
 def move_first_slider(page: Page, steps: int = 3) -> None:
     """Move the lab's first slider with the arrow keys, away from the end it may stand at."""
     handle = page.locator(".fedlab-lab").first.locator("[class*='fedlab-control-'] .noUi-handle").first

@@ -99,7 +99,7 @@ def test_two_lessons_side_by_side_do_not_mix(lab):
     with browser.new_page(chromium, width=1600) as page:
         browser.go(page, address, first)
         browser.run_to_first_lab(page)
-        left = browser.settled(page)
+        left = browser.finished(page)
         browser.command(page, "docmanager:open", path=second, options={"mode": "split-right"})
         page.wait_for_function("window.jupyterapp.shell.currentWidget.context?.path.startsWith('03')")
         page.wait_for_function(browser.READY, timeout=60_000)

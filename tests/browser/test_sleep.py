@@ -12,7 +12,7 @@ NAME = "00_start_here.ipynb"
 
 def run_and_save(page):
     browser.run_to_first_lab(page)
-    shown = browser.settled(page)
+    shown = browser.finished(page)
     browser.command(page, "docmanager:save")
     page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
     return shown
@@ -61,7 +61,7 @@ def test_saved_and_opened_again_the_next_day(chromium, folder, tmp_path):
 def test_a_kernel_that_was_restarted(lab):
     with browser.lesson(*lab, NAME) as page:
         browser.run_to_first_lab(page)
-        shown = browser.settled(page)
+        shown = browser.finished(page)
         restart = "async () => { await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart() }"
         page.evaluate(restart)
         awake = page.locator(".fedlab-lab").first
