@@ -1,10 +1,11 @@
 """What an attack proves about epsilon: a lower bound, to set against the upper bound of the accounting.
 
-The auditor trains many small models with a mechanism, half of them with one patient more, and plays the attacker who
-has to tell which is which. A mechanism that keeps (epsilon, delta) allows only so good a guess; a better one proves
-that epsilon is larger. The promise covers every patient, so the auditor invents the worst: the *canary* has a gradient
-far longer than the clip norm, in a direction that nobody else uses. It pulls one way in the first half of the training
-and to and fro in the second, so that it shows in the sum of what is released, and in the differences between steps.
+The auditor trains many small models with a mechanism; in half of them one patient's place is blank (its gradient is
+zero), in the others a patient stands there. Then the auditor plays the attacker who has to tell which is which. A
+mechanism that keeps (epsilon, delta) allows only so good a guess; a better one proves that epsilon is larger. The
+promise covers every patient, so the auditor invents the worst: the *canary* has a gradient far longer than the clip
+norm, in a direction that nobody else uses. It pulls one way in the first half of the training and to and fro in the
+second, so that it shows in the sum of what is released, and in the differences between steps.
 
 An audit can only accuse. A low bound means that this attack on these many models found no more.
 """
@@ -21,7 +22,7 @@ from scipy.stats import beta
 from torch import Tensor
 
 from fedlab_utils import fleet
-from fedlab_utils._arguments import number, whole
+from fedlab_utils._arguments import brief, flag, number, whole
 from fedlab_utils.privacy.accounting import checked_delta, checked_rate, gaussian_epsilon
 
 __all__ = ["Audit", "Release", "ceiling", "epsilon_lower_bound", "judge", "pull"]
@@ -32,7 +33,7 @@ _PATIENTS, _FEATURES = 24, 7  # the others, the same ones in every model: the at
 _RATE = 0.01  # of the learning; what is released is a sum over patients, so steps are small
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """What an audit found.
 
@@ -72,6 +73,10 @@ class Audit:
     fpr_interval: tuple[float, float]
     roc: np.ndarray
     models: int
+
+    def __repr__(self) -> str:
+        more = "" if self.refined is None else f", refined {self.refined:.2f}"
+        return f"Audit(epsilon at least {self.lower:.2f}{more}, of at most {self.ceiling:.2f}, {self.models} models)"
 
 
 def epsilon_lower_bound(
@@ -121,7 +126,10 @@ def epsilon_lower_bound(
     ValueError
         If an argument does not fit, or `release` returns something else than finite numbers of the right shape.
     """
+    if not callable(release):
+        raise ValueError(f"release must be a function of gradients and a torch.Generator; got {brief(release)}.")
     steps, models, sampling = whole("steps", steps), whole("models", models, 8), checked_rate(sampling)
+    delta, confidence = checked_delta(delta), _checked_confidence(confidence)
     if not number("canary_norm", canary_norm):
         raise ValueError("canary_norm must be above 0, and at least the clip norm; got 0.")
     present = np.arange(models + models // 2) % 2 == 1
@@ -130,7 +138,14 @@ def epsilon_lower_bound(
 
 
 def pull(steps: int) -> np.ndarray:
-    """Into which direction the canary pulls in each step: +1 in the first half, then -1, +1, -1, ..."""
+    """Into which direction the canary pulls in each step: +1 in the first half, then -1, +1, -1, ...
+
+    Raises
+    ------
+    ValueError
+        If `steps` is no whole number of at least 1.
+    """
+    steps = whole("steps", steps)
     t, half = np.arange(steps), (steps + 1) // 2
     return np.where((t >= half) & ((t - half) % 2 == 0), -1.0, 1.0)
 
@@ -197,13 +212,16 @@ def judge(
     Raises
     ------
     ValueError
-        If shapes do not fit, or models with or without the canary are missing in the first third or in the rest.
+        If an argument is something else or not finite, shapes do not fit, or models with or without the canary are
+        missing in the first third or in the rest.
     """
-    delta, share = checked_delta(delta), number("confidence", confidence)
-    if not 0.5 <= share < 1:
-        raise ValueError(f"confidence must be a probability from 0.5 to below 1, such as 0.95; got {confidence!r}.")
+    delta, share, gaussian = checked_delta(delta), _checked_confidence(confidence), flag("gaussian", gaussian)
     alpha = (1 - share) / 2  # one error for each of the two rates
-    transcript, present, pull = np.asarray(transcript, float), np.asarray(present, bool), np.asarray(pull, float)
+    transcript, pull = _numbers("transcript", transcript, 2), _numbers("pull", pull, 1)
+    present = _numbers("present", present, 1)
+    if not np.isin(present, (0, 1)).all():
+        raise ValueError(f"present must say True or False for each model; got {brief(present)}.")
+    present = present.astype(bool)
     if transcript.shape != (len(present), len(pull)):
         raise ValueError(f"transcript must be [{len(present)}, {len(pull)}], models and steps; got {transcript.shape}.")
     scores = {"sum": transcript @ pull, "differences": np.diff(transcript) @ np.diff(pull)}
@@ -249,9 +267,46 @@ def judge(
 
 
 def ceiling(n_with: int, n_without: int, *, delta: float = 1e-5, confidence: float = 0.95) -> float:
-    """The largest epsilon that so many models can prove: what an attacker proves who is right about each of them."""
+    """The largest epsilon that so many models can prove: what an attacker proves who is right about each of them.
+
+    Parameters
+    ----------
+    n_with, n_without
+        How many models are counted with the canary, and without it.
+    delta, confidence
+        As in `epsilon_lower_bound`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is something else.
+    """
+    n_with, n_without = whole("n_with", n_with), whole("n_without", n_without)
+    delta, confidence = checked_delta(delta), _checked_confidence(confidence)
     tpr, fpr, _, _ = _bounds(n_with, n_with, 0, n_without, (1 - confidence) / 2)
     return float(_lower(tpr, fpr, delta))
+
+
+def _checked_confidence(value) -> float:
+    """A probability from 0.5 to below 1."""
+    value = number("confidence", value)
+    if not 0.5 <= value < 1:
+        raise ValueError(f"confidence must be a probability from 0.5 to below 1, such as 0.95; got {value:g}.")
+    return value
+
+
+def _numbers(name: str, value, dims: int) -> np.ndarray:
+    """Finite numbers of so many dimensions, at least one of them."""
+    wrong = f"{name} must hold finite numbers, {'[models, steps]' if dims == 2 else 'in one row'}"
+    try:
+        values = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{wrong}; got {brief(value)}.") from None
+    if values.dtype.kind not in "biuf" or values.ndim != dims or not values.size:
+        raise ValueError(f"{wrong}; got {brief(value)}.")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{wrong}; {int((~np.isfinite(values)).sum())} of {values.size} are not.")
+    return values.astype(float)
 
 
 def _thresholds(score: np.ndarray) -> np.ndarray:

@@ -207,9 +207,9 @@ def federated_audit(promise, batch_size, models=300):
 
 @pytest.mark.parametrize("batch_size", [1000, 12])  # 20 patients a hospital: sampling rate 1, and 0.6
 def test_federated_training_keeps_its_promise_under_attack(batch_size):
-    found, spent = federated_audit(privacy.RecordDP(epsilon=1.0), batch_size)
+    found, spent = federated_audit(privacy.RecordDP(epsilon=1.0, secure=False), batch_size)
     assert max(found.lower, found.refined or 0) < spent < 1
-    control, spent = federated_audit(privacy.RecordDP(noise_multiplier=0.5), batch_size)
+    control, spent = federated_audit(privacy.RecordDP(noise_multiplier=0.5, secure=False), batch_size)
     assert 2 < control.lower < spent  # the attack works where there is something to find
 
 
@@ -229,16 +229,16 @@ def hospital_audit(promise, models=300):
 
 
 def test_updates_of_a_hospital_keep_their_promise_under_attack():
-    found, spent = hospital_audit(privacy.HospitalDP(epsilon=1.0))
+    found, spent = hospital_audit(privacy.HospitalDP(epsilon=1.0, secure=False))
     assert max(found.lower, found.refined) < spent < 1
-    control, spent = hospital_audit(privacy.HospitalDP(noise_multiplier=0.5))
+    control, spent = hospital_audit(privacy.HospitalDP(noise_multiplier=0.5, secure=False))
     assert 2 < control.lower < spent
 
 
 def test_a_bug_is_caught_in_the_packages_own_training():
     """What was promised for one round is paid ten times: whoever resets the accountant claims epsilon 1."""
     one_round = privacy.noise_for(1.0)
-    found, spent = hospital_audit(privacy.HospitalDP(noise_multiplier=one_round), models=1000)
+    found, spent = hospital_audit(privacy.HospitalDP(noise_multiplier=one_round, secure=False), models=1000)
     assert 1 < found.refined < spent and spent > 3
 
 
@@ -282,3 +282,66 @@ def test_bad_arguments_get_one_sentence(words, given):
 def test_transcripts_that_cannot_be_judged(words, transcript, present):
     with pytest.raises(ValueError, match=words):
         audit.judge(transcript, present, [1.0], gaussian=False)
+
+
+NAN = float("nan")
+COUNT, RATE = (0, -5, 2.5, NAN, True, "9", None, []), (0, -0.1, 1, 1.5, NAN, True, "0.1", None, [0.1])
+PRESENT = np.arange(30) % 2 == 1
+RIGHT = {
+    audit.epsilon_lower_bound: dict(release=lambda g, rng: g.sum(1), steps=2, models=8),
+    audit.judge: dict(transcript=PRESENT[:, None] * 1.0, present=PRESENT, pull=[1.0], gaussian=False),
+    audit.ceiling: dict(n_with=5, n_without=5),
+    audit.pull: dict(steps=3),
+}
+WRONG = {
+    "release": (None, "f", 3),
+    "steps": COUNT,
+    "models": COUNT,
+    "sampling": tuple(v for v in RATE if v is True or v != 1),
+    "delta": RATE,
+    "confidence": RATE,
+    "canary_norm": (0, -1, NAN, float("inf"), True, "20", None),
+    "seed": (-1, 0.5, NAN, True, "0", None),
+    "transcript": (
+        None,
+        "t",
+        3,
+        [],
+        np.full((30, 1), NAN),
+        np.full((30, 1), np.inf),
+        np.zeros(30),
+        [["a"]] * 30,
+        [[1], [1, 2]],
+    ),
+    "present": (None, "p", [], np.full(30, NAN), np.arange(30), PRESENT[:, None], ["yes", "no"] * 15),
+    "pull": (None, "p", [], [NAN], [[1.0]], 1.0, ["+"]),
+    "gaussian": ("no", None, 1),
+    "n_with": COUNT,
+    "n_without": COUNT,
+}
+OPTIONS = {
+    audit.epsilon_lower_bound: ("sampling", "delta", "confidence", "canary_norm", "seed"),
+    audit.judge: ("delta", "confidence"),
+    audit.ceiling: ("delta", "confidence"),
+}
+CASES = [
+    (f, name, wrong) for f, right in RIGHT.items() for name in (*right, *OPTIONS.get(f, ())) for wrong in WRONG[name]
+]
+
+
+@pytest.mark.parametrize(("function", "name", "wrong"), CASES, ids=[f"{f.__name__}-{name}" for f, name, _ in CASES])
+def test_a_wrong_argument_gets_one_sentence_before_any_work(function, name, wrong):
+    def never(gradients, rng):
+        raise AssertionError("asked for a release before the arguments were looked at")
+
+    right = RIGHT[function] | ({"release": never} if "release" in RIGHT[function] else {})
+    with pytest.raises(ValueError) as reason:
+        function(**right | {name: wrong})
+    words = str(reason.value)
+    assert type(reason.value) is ValueError and name in words and "\n" not in words
+    assert len(words) < 300 and words.endswith(".")
+
+
+def test_an_audit_is_shown_in_one_line():
+    found = audit.judge(**RIGHT[audit.judge] | {"gaussian": True})
+    assert repr(found).startswith("Audit(epsilon at least 0.") and "refined" in repr(found) and len(repr(found)) < 120

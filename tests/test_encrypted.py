@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 ts = pytest.importorskip("tenseal", reason="TenSEAL has no wheel for this platform")
 
@@ -310,7 +311,66 @@ def test_who_falls_silent_is_left_out(summed):
     mean, messages = aggregator.aggregate(updates, weights, alive=np.array([True, False, True]))
     plain = np.average(updates[[0, 2]].astype(float), axis=0, weights=weights[[0, 2]])
     np.testing.assert_allclose(mean, plain, atol=3 * aggregator.rounding)
-    assert [m[:2] for m in messages] == [(0, "server"), (2, "server"), ("server", 0), ("server", 2)]
+    ends = [(0, "server"), (2, "server"), ("server", 0), ("server", 1), ("server", 2)]
+    assert [m[:2] for m in messages] == ends  # who fell silent trains from the sum in the next round
+
+
+def test_a_sum_of_one_is_shown_to_nobody(summed):
+    aggregator, updates, weights, *_ = summed
+    for way in (aggregator.aggregate, aggregator.quick):
+        with pytest.raises(federated.AbandonedRound, match="a sum of one is its update") as stopped:
+            way(updates, weights, alive=np.array([False, True, False]))
+        assert [m[:3] for m in stopped.value.messages] == [(1, "server", "encrypted update")]
+        with pytest.raises(federated.AbandonedRound, match="Fewer than two"):
+            way(updates, weights, alive=np.zeros(3, bool))
+    alone, _ = aggregator.aggregate(updates[:1], weights[:1], alive=np.array([True]))
+    np.testing.assert_allclose(alone, updates[0], atol=aggregator.rounding)
+
+
+def test_an_update_is_rounded_to_the_stated_step_where_all_count_alike():
+    aggregator, n = EncryptedSum(SMALL, rounding=2.0**-14), 5
+    updates = np.zeros((n, 400))
+    updates[2] = numbers(400, seed=1)
+    mean, _ = aggregator.quick(updates, np.full(n, 8), alive=np.ones(n, bool))
+    step, rounded = aggregator.grid_step(n), mean * n
+    np.testing.assert_allclose(rounded / step, np.rint(rounded / step), atol=1e-9)
+    assert step == n * aggregator.rounding and 0.4 * step < np.abs(rounded - updates[2]).max() <= 0.5001 * step
+
+
+def test_bodies_are_kept_only_where_they_are_recorded():
+    federation, seen = data.load("breast_cancer"), []
+
+    class Watching(EncryptedSum):
+        def aggregate(self, *given, **others):
+            mean, sent = super().aggregate(*given, **others)
+            seen.append([m[3] if m[4] is None else m[4].size for m in sent])
+            assert all((m[4] is None) != recorded for m in sent)
+            return mean, sent
+
+    sizes = []
+    for recorded in (False, True):
+        run = federated.train(federation, rounds=1, hidden=(), aggregator=Watching(SMALL), record=recorded)
+        sizes.append(run.transcript.query("what == 'encrypted update'")["bytes"].mean())
+    assert len(seen) == 2 and sizes[0] == pytest.approx(sizes[1], rel=0.01)
+    aggregator = EncryptedSum(SMALL)
+    federated.train(federation, rounds=2, hidden=(), aggregator=aggregator)
+    assert aggregator.report["ciphertexts"] == 1 and aggregator.report["bytes a hospital"] == pytest.approx(
+        sizes[0], rel=0.01
+    )
+
+
+def test_training_goes_on_when_hospitals_fall_silent():
+    federation = data.load("breast_cancer")
+    work = dict(rounds=6, hidden=(), seeds=6, dropout=0.4)
+    plain, run = (federated.train(federation, **work, aggregator=a) for a in (None, EncryptedSum(SMALL)))
+    up = run.transcript[run.transcript["what"] == "encrypted update"]
+    left = up.groupby(["seed", "round"]).size()
+    few = [sorted(turn for s, turn in left[left < 2].index if s == seed) for seed in range(6)]
+    assert [sorted(set(f) | set(range(1, 7)) - set(left[s].index)) for s, f in enumerate(few)] == run.failed
+    assert any(run.failed)
+    calm = [s for s in range(3) if not run.failed[s]]
+    assert calm
+    torch.testing.assert_close(run.params.flat()[calm], plain.params.flat()[calm], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +384,6 @@ def test_who_falls_silent_is_left_out(summed):
         (dict(weights=[1, 2, -1]), "^weights must be"),
         (dict(weights=[1, 2, np.nan]), "^weights must be"),
         (dict(weights=[0, 0, 0]), "^weights must be"),
-        (dict(alive=[False] * 3), "^weights must be"),
     ],
 )
 def test_what_cannot_be_summed_is_refused(summed, change, sentence):

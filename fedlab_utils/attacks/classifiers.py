@@ -21,7 +21,7 @@ from scipy.special import log_expit
 from torch import Tensor
 
 from fedlab_utils import fleet
-from fedlab_utils._arguments import number, one_of, whole, widths
+from fedlab_utils._arguments import brief, flag, flags, number, numbers, one_of, whole, widths
 from fedlab_utils.attacks.result import AttackResult
 from fedlab_utils.fleet.randomness import COINS, generators
 
@@ -47,18 +47,28 @@ class Shadows:
     logit: np.ndarray
 
     def __post_init__(self) -> None:
-        if self.member.dtype != bool or self.member.ndim != 2 or self.member.shape != self.logit.shape:
-            got = f"{self.member.shape} of type {self.member.dtype} and {self.logit.shape}"
-            raise ValueError(f"member must be true or false, [models, rows], and logit of the same shape; got {got}.")
-        if not np.isfinite(self.logit).all():
-            raise ValueError("logit must be finite; take it in 64-bit numbers with `scaled_logit`.")
+        member, logit = flags("member", self.member), np.atleast_2d(numbers("logit", self.logit, only_finite=True))
+        if member.shape != logit.shape or not member.size:
+            got = f"{member.shape} and {logit.shape}"
+            raise ValueError(f"member and logit must be [models, rows] alike, with at least one of each; got {got}.")
+        object.__setattr__(self, "member", member)
+        object.__setattr__(self, "logit", logit)
 
     def __len__(self) -> int:
         return len(self.member)
 
     def __getitem__(self, models: slice) -> Shadows:
-        """Some of the models, such as ``shadows[:8]`` to be attacked and ``shadows[8:]`` to attack with."""
-        return Shadows(self.member[models], self.logit[models])
+        """Some of the models, such as ``shadows[:8]`` to be attacked and ``shadows[8:]`` to attack with.
+
+        Raises
+        ------
+        ValueError
+            If there are no such models.
+        """
+        try:
+            return Shadows(self.member[models], self.logit[models])
+        except IndexError:
+            raise ValueError(f"models must be some of the {len(self)}, such as [:8]; got {brief(models)}.") from None
 
 
 def shadows(
@@ -104,7 +114,7 @@ def shadows(
         If an argument does not fit.
     """
     n_models, hidden = whole("n_models", n_models), widths(hidden)
-    one_of("loss", loss, ("binary", "multiclass"))
+    _fitting(X, y, loss)
     if epochs is None and steps is None:
         epochs = 100
     member = coins(len(X), n_models, seed)
@@ -130,7 +140,13 @@ def coins(n_rows: int, n_models: int, seed: int) -> np.ndarray:
     -------
     ndarray
         True or false, ``[n_models, n_rows]``.
+
+    Raises
+    ------
+    ValueError
+        If a number is not whole, or is below 1 (the seed: below 0).
     """
+    n_rows, n_models = whole("n_rows", n_rows), whole("n_models", n_models)
     return np.stack([rng.random(n_rows) < 0.5 for rng in generators(seed, n_models, COINS)])
 
 
@@ -159,15 +175,39 @@ def scaled_logit(params: fleet.Params, X: Tensor, y: Tensor, *, loss: fleet.Loss
     Raises
     ------
     ValueError
-        If `loss` is something else.
+        If an argument does not fit.
     """
-    one_of("loss", loss, ("binary", "multiclass"))
-    outputs, y = fleet.forward(params, X).double(), y.reshape(-1)
+    if not isinstance(params, fleet.Params):
+        raise ValueError(f"params must be the fleet.Params of networks; got {brief(params)}.")
+    _fitting(X, y, loss)
+    inputs, outputs = params.sizes[0], params.sizes[-1]
+    if X.shape[1] != inputs or (loss == "binary") != (outputs == 1) or (outputs > 1 and y.max() >= outputs):
+        got = f"X {tuple(X.shape)} and labels up to {y.max():g}"
+        raise ValueError(f"params are networks of {inputs} inputs and {outputs} outputs, which do not fit {got}.")
+    outputs, y = fleet.forward(params, X.to(params.weights[0])).double(), y.reshape(-1)
     if loss == "binary":
         return (outputs[:, :, 0] * (2 * y - 1)).numpy()
     true = torch.nn.functional.one_hot(y.long(), outputs.shape[2]).bool().expand_as(outputs)
     own = outputs.masked_fill(~true, 0).sum(2)
     return (own - outputs.masked_fill(true, -torch.inf).logsumexp(2)).numpy()
+
+
+def _fitting(X, y, loss: str) -> None:
+    """Refuse what is no table ``[n, d]`` of finite numbers with a label for each row."""
+    one_of("loss", loss, ("binary", "multiclass"))
+    for name, value in (("X", X), ("y", y)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a torch tensor; got {brief(value)}.")
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"{name} must be finite; {int((~value.isfinite()).sum())} of {value.numel()} are not.")
+    if X.dim() != 2 or not X.numel() or y.shape not in ((len(X), 1), (len(X),)):
+        raise ValueError(
+            f"X must be [n, d] and y [n, 1], with at least one row; got {tuple(X.shape)} and {tuple(y.shape)}."
+        )
+    most = 1 if loss == "binary" else torch.inf
+    if bool(((y < 0) | (y > most) | (y != y.round())).any()):
+        right = "0 or 1" if loss == "binary" else "whole numbers from 0 on"
+        raise ValueError(f"y must hold {right} where loss is {loss!r}; got {y.min():g} to {y.max():g}.")
 
 
 # ---- attacks: each gives a score to every patient in every target
@@ -182,8 +222,14 @@ def loss_threshold(target_logit: np.ndarray, member: np.ndarray) -> AttackResult
     ----------
     target_logit, member
         Of one target model ``[n]``, or of several ``[T, n]``.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or a logit is not finite.
     """
-    return AttackResult("loss threshold", target_logit, member)
+    targets = Shadows(flags("member", member), numbers("target_logit", target_logit, only_finite=True))
+    return AttackResult("loss threshold", targets.logit, targets.member)
 
 
 def calibrated(shadows: Shadows, target_logit=None, member=None) -> AttackResult:
@@ -238,12 +284,12 @@ def lira(
         If shapes do not fit, or a patient is in all of the models or in none.
     """
     targets, own = _targets(shadows, target_logit, member)
-    if fixed_variance is None:
-        fixed_variance = len(shadows) - own < _ENOUGH
-    z_out, s_out = _distance(shadows, ~shadows.member, targets, own, fixed_variance)
+    online = flag("online", online)
+    shared = len(shadows) - own < _ENOUGH if fixed_variance is None else flag("fixed_variance", fixed_variance)
+    z_out, s_out = _distance(shadows, ~shadows.member, targets, own, shared)
     if not online:
         return AttackResult("LiRA, offline", z_out, targets.member)
-    z_in, s_in = _distance(shadows, shadows.member, targets, own, fixed_variance)
+    z_in, s_in = _distance(shadows, shadows.member, targets, own, shared)
     # The log of the ratio of two normal densities, without the constants, which cancel.
     return AttackResult("LiRA", (z_out**2 - z_in**2) / 2 + np.log(s_out / s_in), targets.member)
 
@@ -278,6 +324,7 @@ def rmia(
     targets, own = _targets(shadows, target_logit, member)
     if number("gamma", gamma) < 1 or not 0 < number("a", a) <= 1:
         raise ValueError(f"gamma must be at least 1, and a above 0 and at most 1; got {gamma!r} and {a!r}.")
+    online = flag("online", online)
     log_p = log_expit(shadows.logit)
     most = log_p.max(0)  # of each patient; shares of it do not vanish where all probabilities are tiny
     share = Shadows(shadows.member, np.exp(log_p - most))
@@ -297,9 +344,14 @@ def rmia(
 
 def _targets(shadows: Shadows, target_logit, member) -> tuple[Shadows, bool]:
     """What is attacked, and whether it is each shadow model in turn."""
+    if not isinstance(shadows, Shadows):
+        raise ValueError(f"shadows must be an attacks.Shadows; got {brief(shadows)}.")
     if target_logit is None and member is None:
         return shadows, True
-    logit, member = np.atleast_2d(np.asarray(target_logit, float)), np.atleast_2d(np.asarray(member))
+    if target_logit is None or member is None:
+        missing = "target_logit" if target_logit is None else "member"
+        raise ValueError(f"target_logit and member must both be given, or neither; {missing} is None.")
+    logit, member = np.atleast_2d(numbers("target_logit", target_logit, only_finite=True)), flags("member", member)
     if logit.shape != member.shape or logit.shape[1:] != shadows.logit.shape[1:]:
         got = f"{logit.shape} and {member.shape}"
         raise ValueError(f"target_logit and member must both be [targets, {shadows.logit.shape[1]} rows]; got {got}.")

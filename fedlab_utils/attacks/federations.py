@@ -4,30 +4,35 @@
 - A *hospital* sees the global model of every round. So does a server that only gets the sum of the updates.
 - An *outsider* sees the final model.
 
-Each model that an attacker sees gives a scaled logit of each patient. A weighted sum makes one number of them (late
-rounds tell more than early ones; what a hospital's model adds to the global one tells more than either), with weights
-that tell members best from others in shadow federations, whose patients the attacker drew: Fisher's linear
-discriminant (1936, doi:10.1111/j.1469-1809.1936.tb02137.x). They are best on average over patients, not at few false
-alarms, so an attacker who sees more need not find more there. On these numbers the attacks of `classifiers` work as
-they do on the logits of a single model.
+Each model that an attacker sees gives a scaled logit of each patient. An attacker makes one number of them, and can do
+so in several ways: of all that they see or of some of it, with weights that are the same for all patients or lean to
+what this patient's own logits do, with or without regard to how models go together (Fisher's linear discriminant, 1936,
+doi:10.1111/j.1469-1809.1936.tb02137.x). Who sees more may also do what somebody who sees less does. Weights, and which
+way is best, are learnt on further federations whose patients the attacker drew; so a viewer is worth what the best of
+the nested views is worth, up to the luck of that choice. On these numbers the attacks of `classifiers` work as they do
+on the logits of a single model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from fedlab_utils import federated
-from fedlab_utils._arguments import whole, widths
+from fedlab_utils._arguments import brief, whole, widths
 from fedlab_utils.attacks.classifiers import Shadows, coins, scaled_logit
 from fedlab_utils.data import Federation, Hospital
 from fedlab_utils.federated.plan import starts
 from fedlab_utils.federated.runs import FederatedRun
 
 _RIDGE = 1e-3  # of the variance, added: logits of neighbouring rounds are nearly the same
+_LEAST = 1e-12  # a variance that is nothing
+_PRIOR = 12  # federations that weigh as much as what all patients have in common
+_FOLDS = 4  # of the further federations, when ways of reading are compared
+_RATES = (0.01, 0.02, 0.05, 0.1)  # false alarms at which they are
 
 
 class Curious(federated.Aggregator):
@@ -60,8 +65,8 @@ def federated_shadows(
     federation
         Hospitals with at least four training patients each; binary or multiclass.
     n_models
-        How many federations, K. Half as many again are trained to find the weights, and not returned: weights would
-        see members in the noise of the very federations they were fitted to.
+        How many federations, K. Half as many again (at least four) are trained to learn how to read them, and not
+        returned: weights would see members in the noise of the very federations they were fitted to.
     seed
         Of the coins, and of the training.
     hidden, train
@@ -71,13 +76,16 @@ def federated_shadows(
     Returns
     -------
     dict
-        "server", "hospital" and "outsider", each with the training patients of all hospitals in order, ``[K, n]``.
+        "server", "hospital" and "outsider", each with the training patients of all hospitals in order, ``[K, n]``. The
+        numbers of each are those of the best way to read what they see, the ways of those who see less included.
 
     Raises
     ------
     ValueError
         If an argument does not fit, or a hospital of some federation is left without patients.
     """
+    if not isinstance(federation, Federation):
+        raise ValueError(f"federation must be a data.Federation; got {brief(federation)}.")
     own = {"aggregator", "participation", "on_round", "record", "seeds"} & train.keys()
     if own:
         raise ValueError(f"train must leave {sorted(own)} alone: every hospital takes part, and the server looks.")
@@ -86,7 +94,7 @@ def federated_shadows(
     federation = replace(federation, hospitals=tuple(_untested(h) for h in federation.hospitals))
     sizes = [len(h.y_train) for h in federation.hospitals]
     n_models = whole("n_models", n_models)
-    member = coins(sum(sizes), n_models + (n_models + 1) // 2, seed)
+    member = coins(sum(sizes), n_models + max(_FOLDS, (n_models + 1) // 2), seed)
     worlds = [_drawn(federation, np.split(one, np.cumsum(sizes)[:-1])) for one in member]
     X, y = (torch.cat([getattr(h, name) for h in federation.hospitals]) for name in ("X_train", "y_train"))
     hospital, start = np.repeat(np.arange(len(sizes)), sizes), starts(worlds, widths(hidden), seed)
@@ -104,24 +112,90 @@ def federated_shadows(
         models.append(run.params)
 
     federated.train(worlds, seed=seed, hidden=hidden, aggregator=server, on_round=look, **train)
-    seen = {"server": local + common, "hospital": common, "outsider": common[-1:]}
-    found = {}
-    for name, logits in seen.items():
-        several = np.stack(logits, 2)
-        number = several @ _most_telling(several[n_models:], member[n_models:])
-        found[name] = Shadows(member[:n_models], number[:n_models])
-    return found
+    local, common = np.stack(local, 2), np.stack(common, 2)
+    adds = {"outsider": [common[:, :, -1:]], "hospital": [common], "server": [local, np.dstack([local, common])]}
+    found, way, further = {}, None, np.arange(len(member)) >= n_models
+    for name, logits in adds.items():  # who comes later sees what all before see, and may read it as they do
+        way = _best([one for several in logits for one in _ways(several)], way, further, member)
+        found[name] = Shadows(member[:n_models], way.numbers(further, member)[:n_models])
+    return dict(reversed(found.items()))
 
 
-def _most_telling(logits: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """Weights ``[several]`` of logits ``[K, n, several]`` whose sum tells members best from others."""
+@dataclass(frozen=True)
+class _Way:
+    """A way to make one number of several logits ``[K, n, several]``: their weighted sum for each patient.
+
+    `own` leans the weights to what this patient's own logits do, and not those of all; `together` regards how logits go
+    together, where otherwise each counts by itself.
+    """
+
+    logits: np.ndarray
+    own: bool = False
+    together: bool = False
+
+    def numbers(self, by: np.ndarray, member: np.ndarray) -> np.ndarray:
+        """Numbers ``[K, n]`` of all federations, with weights learnt on the federations `by`, ``[K]``."""
+        return self.logits[:, :, 0] if self.logits.shape[2] == 1 else self.ratios(by, member)
+
+    def ratios(self, by: np.ndarray, member: np.ndarray) -> np.ndarray:
+        """The same as log likelihood ratios, which can be compared between patients."""
+        x, coin = self.logits[by], member[by][..., None] - 0.5
+        inside = member[by].sum(0)[:, None]
+        count = inside * (by.sum() - inside) / by.sum()  # 0 for who is in all or in none, whose gap is unknown
+        gap = np.where(count, _mean(x, coin > 0) - _mean(x, coin < 0), 0)
+        spread = np.sqrt(_variance(x - coin * gap))
+        common = (count * gap / spread).sum(0) / max(count.sum(), 1)
+        weight = count / (count + _PRIOR) if self.own else 0
+        gap = weight * gap / spread + (1 - weight) * common
+        middle = (x / spread - coin * gap).mean(0)
+        rest = (x / spread - middle - coin * gap).reshape(-1, gap.shape[1])
+        covariance = rest.T @ rest / len(rest)
+        if not self.together:
+            covariance = np.diag(np.diag(covariance))
+        covariance += (_RIDGE * np.trace(covariance) / len(covariance) + _LEAST) * np.eye(len(covariance))
+        return ((self.logits / spread - middle) * np.linalg.solve(covariance, gap.T).T).sum(2)
+
+
+def _mean(x: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Means ``[n, several]`` over a group of federations ``[K, n, 1]``; 0 for whom it is empty."""
+    return np.where(group, x, 0).sum(0) / np.maximum(group.sum(0), 1)
+
+
+def _variance(rest: np.ndarray) -> np.ndarray:
+    """Variance of each patient's logits ``[n, several]``, half-way to that of all: few federations make it."""
+    own = rest.var(0)
+    return (own + own.mean(0)) / 2 + _LEAST
+
+
+def _ways(logits: np.ndarray) -> list[_Way]:
+    """All ways to read these logits; a single one can be read as it is."""
     if logits.shape[2] == 1:
-        return np.ones(1)
-    x = logits - logits.mean(0)  # how a patient's logits differ between models, not between patients
-    gap = x[member].mean(0) - x[~member].mean(0)
-    within = np.cov((x - np.where(member[..., None], gap, 0)).reshape(-1, len(gap)).T)
-    steadier = within + _RIDGE * np.trace(within) / len(gap) * np.eye(len(gap))
-    return np.linalg.solve(steadier, gap)
+        return [_Way(logits, own=True)]
+    return [_Way(logits, own, together) for own in (False, True) for together in (False, True)]
+
+
+def _best(ways: list[_Way], now: _Way | None, further: np.ndarray, member: np.ndarray) -> _Way:
+    """The way that finds most members at few false alarms in the further federations.
+
+    `now`, of somebody who sees less, gives way only to one that is better by two standard errors.
+    """
+    numbers, fold = np.empty(member.shape), np.arange(len(member)) % _FOLDS
+
+    def found(way: _Way) -> np.ndarray:  # share of the members, in each federation
+        for k in range(_FOLDS):  # each quarter is read with weights of the others, or many weights would win
+            held = further & (fold == k)
+            numbers[held] = way.ratios(further & ~held, member)[held]
+        cuts = np.quantile(numbers[further][~member[further]], 1 - np.array(_RATES))
+        accused = (numbers[further][..., None] > cuts).mean(2)
+        return accused.mean(1, where=member[further])
+
+    if now is None and len(ways) == 1:
+        return ways[0]
+    best = max(ways, key=lambda way: found(way).mean())
+    if now is None:
+        return best
+    better = found(best) - found(now)
+    return best if better.mean() > 2 * better.std(ddof=1) / np.sqrt(len(better)) else now
 
 
 def _untested(hospital: Hospital) -> Hospital:

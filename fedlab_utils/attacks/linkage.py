@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from fedlab_utils._arguments import brief, whole
 from fedlab_utils.data import Federation, cleaning, simulate
 from fedlab_utils.federated.scores import rank_auc
 
@@ -60,7 +61,14 @@ def released(federation: Federation) -> Released:
     The simulated network has year of birth, sex and postcode. In another table the column age, or the first
     one with numbers, stands for the year; sex, or the first text column, for the sex; the next for the
     postcode.
+
+    Raises
+    ------
+    ValueError
+        If `federation` is none.
     """
+    if not isinstance(federation, Federation):
+        raise ValueError(f"federation must be a data.Federation; got {brief(federation)}.")
     if federation.name == "hospital_network":
         return _network()
     everyone = federation.pooled()
@@ -138,11 +146,15 @@ def _outcome_name(federation: Federation) -> str:
     return federation.target if federation.task == "binary" else f"{federation.target} {federation.classes[-1]}"
 
 
+def _check(table: Released, width: int, digits: int = 0) -> tuple[int, int]:
+    if not isinstance(table, Released):
+        raise ValueError(f"table must be what `released` gives; got {brief(table)}.")
+    if whole("digits", digits, 0) > DIGITS:
+        raise ValueError(f"digits must be a whole number from 0 to {DIGITS}; got {brief(digits)}.")
+    return whole("width", width), int(digits)
+
+
 def _groups(number, group, place, width: int, digits: int) -> pd.MultiIndex:
-    if width < 1 or width != int(width):
-        raise ValueError(f"width must be a whole number of at least 1; it is {width}.")
-    if digits not in range(DIGITS + 1):
-        raise ValueError(f"digits must be a whole number from 0 to {DIGITS}; it is {digits}.")
     cut = pd.Series(place).str[:digits]
     return pd.MultiIndex.from_arrays([np.asarray(number) // width, group, cut])
 
@@ -169,6 +181,7 @@ def group_sizes(table: Released, width: int, digits: int) -> np.ndarray:
     ValueError
         If `width` is below 1 or not whole, or `digits` out of range.
     """
+    width, digits = _check(table, width, digits)
     codes = pd.factorize(_groups(table.number, table.group, table.place, width, digits))[0]
     return np.bincount(codes)[codes]
 
@@ -187,7 +200,13 @@ def named(table: Released, width: int, digits: int) -> tuple[float, float] | Non
     -------
     named, right
         Both from 0 to 1, the second NaN if nobody is named; None without a register.
+
+    Raises
+    ------
+    ValueError
+        As in `group_sizes`.
     """
+    width, digits = _check(table, width, digits)
     if table.register is None:
         return None
     mine = _groups(table.number, table.group, table.place, width, digits)
@@ -219,7 +238,13 @@ def auc(table: Released, width: int, *, splits: int = 20, seed: int = 0) -> np.n
     -------
     ndarray
         ``[splits]``, or fewer: splits whose test patients all have the same outcome are left out.
+
+    Raises
+    ------
+    ValueError
+        If `width` or `splits` is below 1 or not whole, or `seed` below 0.
     """
+    (width, _), splits, seed = _check(table, width), whole("splits", splits), whole("seed", seed, 0)
     group = pd.factorize(np.asarray(table.number) // width)[0]
     y, n, rng = table.outcome, len(table.outcome), np.random.default_rng(seed)
     areas = np.full(splits, np.nan)
@@ -233,7 +258,7 @@ def auc(table: Released, width: int, *, splits: int = 20, seed: int = 0) -> np.n
 
 
 def sentence(table: Released, width: int, digits: int) -> str:
-    """Reads aloud what a release gives away and what it is good for."""
+    """Reads aloud what a release gives away and what it is good for; arguments as in `group_sizes`."""
     sizes, areas = group_sizes(table, width, digits), auc(table, width)
     number, group, place = table.columns
     if table.register is not None:

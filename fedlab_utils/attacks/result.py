@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fedlab_utils._arguments import number, whole
+from fedlab_utils._arguments import brief, flags, number, numbers, whole
 from fedlab_utils.fleet.randomness import BOOTSTRAP, generator
 
 LEAST_ALARMS = 10  # false alarms that a rate needs to rest on
@@ -76,12 +76,11 @@ class AttackResult:
     member: np.ndarray
 
     def __post_init__(self) -> None:
-        scores, member = np.atleast_2d(np.asarray(self.scores, float)), np.atleast_2d(np.asarray(self.member))
-        if scores.ndim != 2 or scores.shape != member.shape or member.dtype != bool:
-            got = f"{scores.shape} and {member.shape} of type {member.dtype}"
-            raise ValueError(f"scores and member must be [models, rows] alike, member true or false; got {got}.")
-        if not np.isfinite(scores).all():
-            raise ValueError(f"scores must be finite; {int((~np.isfinite(scores)).sum())} of {scores.size} are not.")
+        scores = np.atleast_2d(numbers("scores", self.scores, only_finite=True))
+        member = flags("member", self.member)
+        if scores.shape != member.shape:
+            got = f"{scores.shape} and {member.shape}"
+            raise ValueError(f"scores and member must be [models, rows] alike; got {got}.")
         if member.all() or not member.any():
             raise ValueError(f"member must hold members and others; all {member.size} are the same.")
         object.__setattr__(self, "scores", scores)
@@ -128,7 +127,7 @@ class AttackResult:
             If `fpr` is out of its range.
         """
         if not 0 < number("fpr", fpr) <= 1:
-            raise ValueError(f"fpr must be a share above 0 and at most 1, such as 0.01; got {fpr!r}.")
+            raise ValueError(f"fpr must be a share above 0 and at most 1, such as 0.01; got {brief(fpr)}.")
         alarms = fpr * self.non_members
         if alarms < LEAST_ALARMS * (1 - 1e-9):
             why = f"{fpr:.2g} of {self.non_members:,} non-members is {alarms:.2g} false alarms, and it takes at least "
@@ -162,8 +161,15 @@ class AttackResult:
             row, times_member (models that had it), found (share of these in which it was accused), false_alarm (share
             of the others in which it was), score (mean where it was a member); most exposed first. Rows that no model
             had are left out.
+
+        Raises
+        ------
+        ValueError
+            If `n` is below 1 or `fpr` no share.
         """
-        n, threshold = whole("n", n), self._threshold(max(number("fpr", fpr), self.least_fpr))
+        if number("fpr", fpr) > 1:
+            raise ValueError(f"fpr must be a share of at most 1; got {brief(fpr)}.")
+        n, threshold = whole("n", n), self._threshold(max(float(fpr), self.least_fpr))
         accused, inside, outside = self.scores >= threshold, self.member.sum(0), (~self.member).sum(0)
         table = pd.DataFrame(
             {

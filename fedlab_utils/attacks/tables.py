@@ -12,14 +12,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
 from fedlab_utils import synth
-from fedlab_utils._arguments import whole
+from fedlab_utils._arguments import brief, flags, whole
 from fedlab_utils.attacks.classifiers import Shadows, coins
 from fedlab_utils.attacks.result import AttackResult
+from fedlab_utils.fidelity import reading
+from fedlab_utils.fidelity.reading import Kinds
 from fedlab_utils.fidelity.rows import keys, points
 
 _MOST_KNOWN = 0.01  # of the patients may stand among the reference rows, beyond what coincidence explains
@@ -46,8 +47,8 @@ def nearest_record(patients: pd.DataFrame, member: np.ndarray, synthetic: Tables
     ValueError
         If `member` or the columns do not fit.
     """
-    synthetic, member = _fitting(patients, member, synthetic)
-    scores = [-cdist(*_points([patients, table], like=table)).min(1) for table in synthetic]
+    kinds, member, patients, synthetic, _ = _fitting(patients, member, synthetic)
+    scores = [-cdist(*points([patients, table], like=table, categories=kinds.levels)).min(1) for table in synthetic]
     return AttackResult("nearest record", np.stack(scores), member)
 
 
@@ -66,10 +67,10 @@ def monte_carlo(patients: pd.DataFrame, member: np.ndarray, synthetic: Tables) -
     ValueError
         If `member` or the columns do not fit.
     """
-    synthetic, member = _fitting(patients, member, synthetic)
+    kinds, member, patients, synthetic, _ = _fitting(patients, member, synthetic)
     scores = []
     for table in synthetic:
-        distance = cdist(*_points([patients, table], like=table))
+        distance = cdist(*points([patients, table], like=table, categories=kinds.levels))
         scores.append((distance <= np.median(distance.min(1))).mean(1))
     return AttackResult("Monte Carlo", np.stack(scores), member)
 
@@ -91,14 +92,12 @@ def domias(patients: pd.DataFrame, member: np.ndarray, synthetic: Tables, *, ref
     Raises
     ------
     ValueError
-        If more of the patients are rows of `reference` than coincidence explains: 1%, and what the twins among the
-        patients themselves let expect of as many other rows, with three standard errors.
+        If `member` or the columns do not fit, or more of the patients are rows of `reference` than coincidence
+        explains: 1%, and what the twins among the patients themselves let expect of as many other rows, with three
+        standard errors.
     """
-    synthetic, member = _fitting(patients, member, synthetic)
-    if set(reference.columns) != set(patients.columns):
-        raise ValueError("reference must have the columns of patients.")
-    categories, columns = _categories(patients), list(patients.columns)
-    own, theirs = (keys(frame[columns], categories=categories) for frame in (patients, reference))
+    kinds, member, patients, synthetic, (reference,) = _fitting(patients, member, synthetic, reference=reference)
+    own, theirs = (keys(frame, categories=kinds.levels) for frame in (patients, reference))
     known, twins = own.isin(theirs).mean(), own.duplicated(keep=False).mean()
     chance = 1 - (1 - twins) ** (len(reference) / len(patients))
     if known > _MOST_KNOWN + chance + 3 * (chance * (1 - chance) / len(patients)) ** 0.5:
@@ -107,7 +106,7 @@ def domias(patients: pd.DataFrame, member: np.ndarray, synthetic: Tables, *, ref
         )
     scores = []
     for table in synthetic:
-        x, made, real = _points([patients, table, reference], like=reference)
+        x, made, real = points([patients, table, reference], like=reference, categories=kinds.levels)
         width = _bandwidth(min(len(made), len(real)), patients.shape[1])
         scores.append(_log_density(x, made, width) - _log_density(x, real, width))
     return AttackResult("DOMIAS", np.stack(scores), member)
@@ -142,7 +141,11 @@ def shadow_generators(
     ValueError
         If a generator would have fewer than ten rows to learn from, or an argument does not fit.
     """
+    reading.check("frame", frame, fewest=2)
+    frame, _ = reading.one(frame)
     n_models, n_rows = whole("n_models", n_models), len(frame) if n_rows is None else whole("n_rows", n_rows)
+    if own := {"on_step", "n_models"} & fit.keys():
+        raise ValueError(f"fit must leave {sorted(own)[0]} alone: each generator is trained by itself.")
     member = coins(len(frame), n_models, seed)
     if (fewest := int(member.sum(1).min())) < _FEWEST:
         raise ValueError(f"frame must have more rows: a generator would learn from {fewest}, and needs {_FEWEST}.")
@@ -176,23 +179,26 @@ def densities(patients: pd.DataFrame, member: np.ndarray, tables: Sequence[pd.Da
     ValueError
         If `member` or the columns do not fit.
     """
-    tables, member = _fitting(patients, member, tables)
+    kinds, member, patients, tables, _ = _fitting(patients, member, tables, name="tables")
     everyone = pd.concat(tables, ignore_index=True)
-    x, *made = _points([patients, *tables], like=everyone)
+    x, *made = points([patients, *tables], like=everyone, categories=kinds.levels)
     width = _bandwidth(min(map(len, tables)), patients.shape[1])
     return Shadows(member, np.stack([_log_density(x, rows, width) for rows in made]))
 
 
-def _fitting(patients: pd.DataFrame, member, synthetic: Tables) -> tuple[list[pd.DataFrame], np.ndarray]:
-    tables = [synthetic] if isinstance(synthetic, pd.DataFrame) else list(synthetic)
-    member = np.atleast_2d(np.asarray(member))
-    if member.shape != (len(tables), len(patients)) or member.dtype != bool:
-        want, got = f"({len(tables)}, {len(patients)})", f"{member.shape} of type {member.dtype}"
-        raise ValueError(f"member must be true or false for each table and patient, {want}; got {got}.")
-    for table in tables:
-        if set(table.columns) != set(patients.columns) or not len(table):
-            raise ValueError("synthetic must have at least one row, and the columns of patients.")
-    return tables, member
+def _fitting(
+    patients: pd.DataFrame, member, synthetic: Tables, *, name: str = "synthetic", **others: pd.DataFrame
+) -> tuple[Kinds, np.ndarray, pd.DataFrame, list[pd.DataFrame], list[pd.DataFrame]]:
+    """What the columns are, `member` ``[T, n]``, and all tables as `fidelity.reading` reads them."""
+    tables = [synthetic] if isinstance(synthetic, pd.DataFrame) else synthetic
+    if not isinstance(tables, Sequence) or isinstance(tables, str) or not tables:
+        raise ValueError(f"{name} must be a table or a list of them; got {brief(synthetic)}.")
+    reading.check("patients", patients, fewest=2)
+    member = flags("member", member, (len(tables), len(patients)))
+    made = {name if len(tables) == 1 else f"{name}[{k}]": table for k, table in enumerate(tables)}
+    everything = {"patients": patients, **others, **made}
+    kinds, patients, *read = reading.several(everything, genuine=["patients", *others], target=None, fewest=1)
+    return kinds, member, patients, read[len(others) :], read[: len(others)]
 
 
 def _bandwidth(n_rows: int, n_columns: int) -> float:
@@ -205,12 +211,3 @@ def _log_density(points: np.ndarray, rows: np.ndarray, width: float) -> np.ndarr
     pieces = np.array_split(points, -(-len(points) // _PIECE))
     sums = [logsumexp(-((cdist(piece, rows) / width) ** 2) / 2, axis=1) for piece in pieces]
     return np.concatenate(sums) - np.log(len(rows))
-
-
-def _points(frames: Sequence[pd.DataFrame], *, like: pd.DataFrame) -> list[np.ndarray]:
-    """`fidelity.rows.points`; what is not a number is a category."""
-    return points(frames, like=like, categories=_categories(like))
-
-
-def _categories(frame: pd.DataFrame) -> list[str]:
-    return [name for name in frame if not is_numeric_dtype(frame[name])]

@@ -13,9 +13,11 @@ from fedlab_utils.checks.lesson_01 import zeros_to_missing as zeros_to_missing
 from fedlab_utils.checks.lesson_02 import best_discriminator as best_discriminator
 from fedlab_utils.checks.lesson_02 import honest_score as honest_score
 from fedlab_utils.checks.lesson_02 import near_copies as near_copies
+from fedlab_utils.checks.lesson_03 import benefit_at as benefit_at
 from fedlab_utils.checks.lesson_03 import bytes_on_the_wire as bytes_on_the_wire
 from fedlab_utils.checks.lesson_03 import client_start as client_start
 from fedlab_utils.checks.lesson_03 import fedavg_step as fedavg_step
+from fedlab_utils.checks.lesson_03 import proximal_step as proximal_step
 from fedlab_utils.checks.lesson_03 import read_patient as read_patient
 from fedlab_utils.checks.lesson_04 import clipped_sum as clipped_sum
 from fedlab_utils.checks.lesson_04 import honest_epsilon as honest_epsilon

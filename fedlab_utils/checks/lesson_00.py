@@ -16,9 +16,17 @@ def gap_closed(yours):
         "Where nothing is gained yours should say 0. What do you have to take away from `together` first?": (
             together / (pooled - alone)
         ),
+        "That is upside down: the largest possible gain, measured in gains.": (pooled - alone) / (together - alone),
+        "That is the gain beside where it started. How large is it beside the largest possible gain?": (
+            (together - alone) / alone
+        ),
+        "That is in percent; return it as a share.": 60.0,
+        "The sign is turned round: together is better than alone here, and yours is below 0.": -0.6,
     }
-    return compare(yours(alone, together, pooled), 0.6, mistakes=mistakes) or well_done(
-        "With .70 alone, .73 together and .75 pooled, training together closes 60% of the gap."
+    return (
+        compare(yours(alone, together, pooled), 0.6, mistakes=mistakes)
+        or compare(yours(0.6, 0.8, 0.8), 1.0, what="where together is as good as pooled, the result")
+        or well_done("With .70 alone, .73 together and .75 pooled, training together closes 60% of the gap.")
     )
 
 
@@ -47,7 +55,17 @@ def overall_accuracy(yours):
         "You gave West's 20 patients as much say as East's 600. Who should count alike?": 0.65,
         "That is the number of right predictions; divide by all patients.": 490.0,
         "You have mixed up the weights: the small hospital got the large one.": (0.8 * 20 + 0.5 * 600) / 620,
+        "You divided by the number of hospitals; among how many patients are the right predictions?": 490 / 2,
+        "You added the shares up; what share is right over all patients?": 1.3,
+        "That is in percent; return it as a share.": 100 * 490 / 620,
+        "That is the share that is wrong.": 130 / 620,
     }
-    return compare(yours([0.8, 0.5], [600, 20]), 490 / 620, mistakes=mistakes) or well_done(
-        "Patients count alike, so hospitals count by their patients. Lesson 03 averages whole models this way."
+    return (
+        compare(yours([0.8, 0.5], [600, 20]), 490 / 620, mistakes=mistakes)
+        or compare(
+            yours([0.9, 0.5, 0.7], [100, 300, 100]),
+            0.62,
+            what="with three hospitals (it should take any number of them), the result",
+        )
+        or well_done("Patients count alike, so hospitals count by their patients. Lesson 03 averages models this way.")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from fedlab_utils.checks.mechanism import Found, compare, exercise, hint, well_done
+from fedlab_utils.checks.mechanism import Found, as_array, compare, exercise, hint, well_done
 
 
 def _table(value, what: str) -> pd.DataFrame:
@@ -90,7 +90,10 @@ def k_anonymity(yours):
         "You grouped by all columns of the table. An attacker knows only those in `columns`.": 1,
         "It looks as if you looked at each column by itself. An attacker knows them together.": 5,
     }
-    wrong = compare(yours(complete, ["age", "sex"]), truth, what="k", mistakes=mistakes)
+    found = as_array(yours(complete, ["age", "sex"]), "k")
+    if found.size == len(sizes):
+        return hint("You return a number for each group. Which one of them is the promise for everybody?")
+    wrong = compare(found, truth, what="k", mistakes=mistakes)
     if wrong:
         return wrong
     unknown = pd.DataFrame({"age": [None, None], "sex": ["male", "female"], "smoker": ["n", "o"]})
@@ -114,6 +117,12 @@ def zeros_to_missing(yours):
         return hint("You dropped the rows. Their other columns are fine: only the value is missing, not the patient.")
     if missing := [c for c in table.columns if c not in got]:
         return hint(f"The column `{missing[0]}` is gone. Return the whole table, with all of its columns.")
+    for column in table.columns:
+        if texts := [value for value in got[column] if isinstance(value, str)]:
+            return hint(
+                f"`{column}` holds the text {texts[0]!r} now. A text only looks like a gap: pandas takes it for a "
+                "value (`isna()` says False), and the column is no number any more. The missing value is `np.nan`."
+            )
     if pd.to_numeric(got["event"], errors="coerce").isna().any():
         return hint(
             "The zeros of `event` are gone as well. There, 0 is an answer: no event. Which columns were "

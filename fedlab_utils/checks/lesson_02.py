@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
+import pandas as pd
 
 from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, well_done
 
@@ -13,7 +16,7 @@ def best_discriminator(yours):
     p_real, p_made = np.array([0.3, 0.2, 0.0, 0.05]), np.array([0.1, 0.2, 0.4, 0.15])
     mistakes = {
         "That is 1 where the two are equal, and more than 1 where real values are more frequent. D(x) is a "
-        "probability: out of all x on the table, real and made, how many are real?": _ratio(p_real, p_made),
+        "probability: out of all x on the table, real and made, how many are real?": p_real / p_made,
         "That is the share of *made* values. What did we say that D(x) = 1 means?": p_made / (p_real + p_made),
         "A difference can be negative; D(x) is a probability, between 0 and 1.": p_real - p_made,
         "That looks at real values only. Where the generator makes just as many, can one still be sure?": p_real,
@@ -21,25 +24,48 @@ def best_discriminator(yours):
         "That decides, 1 or 0, ties for real. How sure may one be where both are possible?": np.where(
             p_real >= p_made, 1.0, 0.0
         ),
+        "That is one half everywhere. A coin is the best guess only where both are equally frequent.": np.full(4, 0.5),
+        "That is how often the value comes up at all. Of these, how many are real?": (p_real + p_made) / 2,
     }
-    got = as_array(yours(p_real, p_made), "D(x)")
+    # value by value: one who thinks of one value and one who thinks of arrays are both right
+    got = np.array([_alone(yours(float(a), float(b))) for a, b in zip(p_real, p_made, strict=True)])
     return compare(got, p_real / (p_real + p_made), what="D(x)", mistakes=mistakes) or well_done(
         "Where the generator is perfect, D(x) is one half everywhere: a coin."
     )
 
 
-def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a over b, and a itself where b is 0."""
-    return a / np.where(b > 0, b, 1.0)
+def _alone(value) -> float:
+    """One number, in whatever it is wrapped; NaN for several."""
+    array = as_array(value, "D(x)")
+    return float(array.item()) if array.size == 1 else np.nan
+
+
+# Seven patients and eight made rows. One row is within 1 of a patient by every measure, one only in its largest
+# difference, one only where 1 itself still counts, one in the row of the same number, and so on.
+_PATIENTS = np.array(
+    [[70.0, 155.0], [44.0, 111.0], [50.0, 120.0], [61.0, 140.0], [58.0, 133.0], [81.0, 162.0], [39.0, 104.0]]
+)
+_MADE = np.array(
+    [
+        [61.5, 139.25],
+        [50.25, 155.0],
+        [51.0, 120.0],
+        [50.5, 121.0],
+        [44.75, 111.5],
+        [61.25, 125.0],
+        [33.0, 90.0],
+        [50.25, 120.25],
+    ]
+)
 
 
 @exercise
 def near_copies(yours):
     "a function of `synthetic` [n, d], `real` [m, d] and `tolerance` that returns the share of synthetic rows"
-    real = np.array([[50.0, 120.0], [61.0, 140.0], [70.0, 155.0], [44.0, 111.0], [58.0, 133.0]])
-    synthetic = np.array([[61.5, 139.5], [50.2, 155.0], [49.5, 121.0], [50.4, 119.0], [61.2, 180.0]])
-    gap = np.abs(synthetic[:, None] - real)
+    gap = np.abs(_MADE[:, None] - _PATIENTS)
     close = gap <= 1.0
+    right = close.all(2).any(1)
+    position = close.all(2).diagonal().sum()
     mistakes = {
         "You count a row if *one* of its values is near a patient's. Somebody is always 61; a copy agrees in every "
         "column with the same patient.": close.any((1, 2)).mean(),
@@ -48,15 +74,28 @@ def near_copies(yours):
         "That is the share of the *real* patients who were copied. It is worth knowing too, but here the question is "
         "how many synthetic rows are copies.": close.all(2).any(0).mean(),
         "That is the share of pairs. A row is a copy if *any* patient is near it.": close.all(2).mean(),
-        "That is the number of copies; divide it by the number of synthetic rows.": close.all(2).any(1).sum(),
+        "That is the number of copies; divide it by the number of synthetic rows.": right.sum(),
+        "You divided by the number of real patients. What share of the *synthetic* rows are copies?": right.sum()
+        / len(_PATIENTS),
+        "That is in percent; a share is a number from 0 to 1.": 100 * right.mean(),
         "You added the differences of the columns up before comparing. Here each column may differ by up to "
         "the tolerance.": (gap.sum(2) <= 1.0).any(1).mean(),
+        "You compared straight-line distances, in which the columns add up. Here each column by itself may differ by "
+        "up to the tolerance.": (np.sqrt((gap**2).sum(2)) <= 1.0).any(1).mean(),
+        "A difference of exactly the tolerance is still within it: `<=`, not `<`.": (gap < 1.0).all(2).any(1).mean(),
+        "You compare the first row with the first patient, the second with the second, and so on. A row can be a copy "
+        "of *any* patient.": position / len(_PATIENTS),
+        "You compare row by row, each with the patient of the same number. A row can be a copy of *any* "
+        "patient.": position / len(_MADE),
+        "Everybody is a copy, you say: a difference of -30 is not a small one. Take away the sign first.": (
+            (_MADE[:, None] - _PATIENTS <= 1.0).all(2).any(1).mean()
+        ),
         "Nobody is copied, you say: did you ask for equality? Copies from a network are off by a little.": 0.0,
     }
-    wrong = compare(yours(synthetic, real, 1.0), 0.6, what="the share", mistakes=mistakes)
+    wrong = compare(yours(_MADE, _PATIENTS, 1.0), right.mean(), what="the share", mistakes=mistakes)
     return (
         wrong
-        or compare(yours(synthetic, real, 0.1), 0.0, what="with a tolerance of .1, the share")
+        or compare(yours(_MADE, _PATIENTS, 0.25), 1 / 8, what="with a tolerance of .25, the share")
         or well_done("Every column, the same patient, any patient: that is a copy.")
     )
 
@@ -64,14 +103,19 @@ def near_copies(yours):
 @exercise
 def honest_score(yours):
     "a function of `score(fit_on, test_on)` and of the tables `train`, `synthetic` and `unseen` that returns an AUC"
-    marks = {(a, b): 0.5 + 0.01 * (3 * i + j) for i, a in enumerate("tsu") for j, b in enumerate("tsu")}
+    tables = {
+        letter: pd.DataFrame({"age": np.arange(first, first + 20), "cvd_event": [0, 1] * 10})
+        for letter, first in (("t", 20), ("s", 40), ("u", 60))
+    }
+    kinds = ["", "t", "s", "u", "ts", "tu", "su", "tsu"]  # which of the tables some rows are from
+    marks = {pair: 0.5 + 1e-4 * k**2 for k, pair in enumerate(product(kinds, kinds))}
     asked = []
 
     def score(fit_on, test_on):
-        asked.append((str(fit_on), str(test_on)))
+        asked.append(tuple(_whose(some, tables) for some in (fit_on, test_on)))
         return marks[asked[-1]]
 
-    got = yours(score, "t", "s", "u")
+    got = yours(score, *tables.values())
     if not asked:
         return hint("Your function never calls `score`. Which table should a model learn from, and which judge it?")
     mistakes = {
@@ -82,8 +126,26 @@ def honest_score(yours):
         "The synthetic rows should teach and unseen real rows should judge; here real training rows teach and "
         "synthetic ones judge.": "ts",
         "A model that learnt from the unseen rows and is judged by them says nothing about the synthetic ones.": "uu",
+        "Real training rows teach and judge: the synthetic ones play no part, and the model knows its judges.": "tt",
+        "The unseen patients teach, and the training rows judge: the synthetic ones play no part.": "ut",
     }
     wrong = {message: marks[tuple(pair)] for message, pair in mistakes.items()}
-    return compare(got, marks["s", "u"], what="the AUC", mistakes=wrong) or well_done(
+    best = marks["s", "u"]
+    wrong["That is the mean of both marks: half of it still pays for remembering."] = (best + marks["s", "t"]) / 2
+    wrong[
+        "That is how much is lost against real rows, a good number too. Here the mark itself is asked for, an AUC."
+    ] = marks["t", "u"] - best
+    if verdict := compare(got, best, what="the AUC", mistakes=wrong):
+        mixed = any(len(kind) > 1 for pair in asked for kind in pair)
+        why = "You put tables together. Whoever learns or judges on a mixture mixes what is asked with what is not."
+        return hint(why) if mixed else verdict
+    return well_done(
         "Synthetic rows teach, and patients that the generator never saw judge. The photocopier loses its lead."
     )
+
+
+def _whose(some, tables: dict[str, pd.DataFrame]) -> str:
+    """The letters of the tables that some of these rows are from."""
+    if not isinstance(some, pd.DataFrame) or "age" not in some:
+        raise TypeError(f"score takes two tables, of whole rows, and got a {type(some).__name__}")
+    return "".join(letter for letter, table in tables.items() if some["age"].isin(table["age"]).any())

@@ -15,8 +15,12 @@ def sensitivity(yours):
     "a function of `low` and `high`, the public bounds of a column, that returns the sensitivity of its sum"
     cases = [(90.0, 200.0), (-50.0, 20.0), (0.0, 1.0)]
     mistakes = {
-        "That is how far the sum moves if one patient is *exchanged* for another. Our neighbours differ by one patient "
-        "*more or less*: what does the sum change by when somebody with the value `high` walks in?": [110.0, 70.0, 1.0],
+        "That is how far the sum moves if one patient is *exchanged* for another. Our neighbours differ by one record "
+        "*present or blank*: what does the sum change by when the value `high` stands there, or nothing?": [
+            110.0,
+            70.0,
+            1.0,
+        ],
         "With `low = -50` and `high = 20`, who moves the sum further: a patient with 20, or one with -50?": [
             200.0,
             20.0,

@@ -4,52 +4,92 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, letters, question, well_done
+from fedlab_utils.checks.mechanism import Found, as_array, compare, exercise, hint, letters, question, well_done
 
 
 @exercise
 def found_at(yours):
     "a function of `scores`, `member` and `fpr` that returns the share of members found"
     rng = np.random.default_rng(6)
-    member = np.arange(300) % 3 == 0  # 100 members, 200 others
+    member = np.arange(300) % 5 < 2  # 120 members, 180 others
     scores = np.round(rng.normal(size=300) + 1.0 * member, 6)
-    scores[member] -= 0.3 * (np.arange(100) % 2)
-    rates = [0.05, 0.1, 0.5]
-    others = np.sort(scores[~member])[::-1]
-    cuts = [others[int(round(rate * 200))] for rate in rates]  # the first of the others who is not accused
-    got = [float(as_array(yours(scores, member, rate), "the share").reshape(())) for rate in rates]
+    scores[member] -= 0.3 * (np.arange(120) % 2)
+    tied = np.floor(2 * scores) / 2 + 0.0  # many patients share a score
+    cases = [(scores, 0.05), (scores, 0.1), (scores, 0.5), (tied, 0.05), (tied, 0.1)]
+    # threshold by the others: the first of them who is not accused, and the last who may be (or would be, if tied)
+    falling = [np.sort(values[~member])[::-1] for values, _ in cases]
+    cuts = [others[round(rate * 180)] for others, (_, rate) in zip(falling, cases, strict=True)]
+    got = [_one_share(yours(values, member, rate)) for values, rate in cases]
 
-    def share(group, cut):
-        return float((scores[group] > cut).mean())
+    def each(share):
+        return [float(share(values, cut, rate)) for (values, rate), cut in zip(cases, cuts, strict=True)]
 
+    def of(group):  # share of a group above a threshold
+        return lambda values, cut, rate: (values[group] > cut).mean()
+
+    right, most = each(of(member)), float(member.sum())
     mistakes = {
-        "That is `fpr` itself. Either you counted the others above the threshold (the false alarms), or the threshold "
-        "is a quantile of the members, whom an attacker cannot know. The others set it, the members are counted.": [
-            share(~member, c) for c in cuts
+        "Does your threshold accuse those who lie *on* it (`>=`)? Others with the same score are then accused too, and "
+        "where scores are tied these are more than a share `fpr`. Above it, `>`.": each(
+            lambda values, cut, rate: (values[member] >= cut).mean()
+        ),
+        "That is in percent. Return a share, between 0 and 1.": [100 * share for share in right],
+        "You divided by one less than the number of members, as for a variance. A share is out of all of them.": [
+            share * most / (most - 1) for share in right
         ],
+        "`fpr` is a share already: 0.05 is five in a hundred. Is it divided by 100 once more?": each(
+            lambda values, cut, rate: (values[member] > np.quantile(values[~member], 1 - rate / 100)).mean()
+        ),
+        "That is `fpr` itself: you counted the others above the threshold, the false alarms. Count the members.": each(
+            of(~member)
+        ),
+        "Here the threshold is a quantile of the members, whom an attacker cannot know. The others set it.": each(
+            lambda values, cut, rate: (values[member] > np.quantile(values[member], 1 - rate)).mean()
+        ),
         "Here the threshold is a quantile of all patients together. A false alarm is about the others alone: take the "
-        "quantile of `scores[~member]`.": [share(member, np.quantile(scores, 1 - r)) for r in rates],
-        "That is the share of *all patients* above the threshold. Of the members alone?": [
-            float((scores > c).mean()) for c in cuts
-        ],
-        "That is the share of members who are *not* found.": [1 - share(member, c) for c in cuts],
-        "That is the share of members among those accused (the precision). We ask: of the members, how many?": [
-            float(member[scores > c].mean()) for c in cuts
-        ],
-        "Your threshold lets nearly all others through: is it the quantile `fpr` where it should be `1 - fpr`?": [
-            share(member, np.quantile(scores[~member], r)) for r in rates
-        ],
-        "That is a number of patients. Divide it by the number of members.": [
-            float((scores[member] > c).sum()) for c in cuts
-        ],
+        "quantile of `scores[~member]`.": each(
+            lambda values, cut, rate: (values[member] > np.quantile(values, 1 - rate)).mean()
+        ),
+        "That is the share of *all patients* above the threshold. Of the members alone?": each(of(member | True)),
+        "That is the share of members who are *not* found.": [1 - share for share in right],
+        "That is the share of members among those accused (the precision). We ask: of the members, how many?": each(
+            lambda values, cut, rate: member[values > cut].mean()
+        ),
+        "Your threshold lets nearly all others through: is it the quantile `fpr` where it should be `1 - fpr`?": each(
+            lambda values, cut, rate: (values[member] > np.quantile(values[~member], rate)).mean()
+        ),
+        "That is a number of patients. Divide it by the number of members.": [share * most for share in right],
     }
-    right = [share(member, c) for c in cuts]
-    if all(abs(g - r) <= 0.0101 for g, r in zip(got, right, strict=True)):  # a threshold between two others
+    above = [others[round(rate * 180) - 1] for others, (_, rate) in zip(falling, cases, strict=True)]
+    fewest = [(values[member] > last).mean() for (values, _), last in zip(cases[:3], above, strict=False)] + right[3:]
+    whole = np.allclose(np.multiply(got, most), np.rint(np.multiply(got, most)), atol=1e-6)
+    if whole and all(f - 1e-6 <= g <= r + 1e-6 for f, g, r in zip(fewest, got, right, strict=True)):
         return well_done(
             "The others set the threshold, the members are counted. (The package keeps the same rule, and finds "
             "another threshold in each draw of its bootstrap.)"
         )
-    return compare(got, right, what="the share of members found", mistakes=mistakes)
+    return _nearest(got, right, mistakes)
+
+
+def _one_share(answer) -> float:
+    """The learner's answer as one number; a hint if it is many."""
+    value = as_array(answer, "the share")
+    if value.size != 1:
+        seen = "one value for each patient" if value.size >= 100 else f"{value.size} values"
+        raise Found(hint(f"That is {seen}. The share of members who are accused is *one* number: take their mean."))
+    return float(value.reshape(()))
+
+
+def _nearest(got: list[float], right: list[float], mistakes: dict[str, list[float]]):
+    """The hint of the mistake that explains the answer, up to where its threshold lies between two others."""
+    for message, wrong in mistakes.items():
+        if np.allclose(got, wrong, rtol=0, atol=1e-6):
+            return hint(message)
+    for message, wrong in mistakes.items():
+        scale = max(wrong)
+        if np.allclose(got, wrong, rtol=0, atol=0.0151 * max(scale, 0.2)):
+            return hint(message)
+    return compare(got, right, what="the share of members found")
 
 
 @exercise
@@ -71,8 +111,20 @@ def calibrated_score(yours):
         return hint(
             "You took the mean over patients, and got a number for each *model*. What is usual for each *patient*?"
         )
-    right = target - mean(~inside)
+    without = [logit[~inside[:, i], i] for i in range(7)]
+    right, out = target - mean(~inside), (~inside).sum(0)
+    middle = target - np.array([np.median(x) for x in without])
+    spread = np.array([x.std(ddof=1) for x in without])
+    if np.shape(got) == (7,) and np.allclose(got, middle):  # another fair word for "usual"
+        return well_done(
+            "You took the median for what is usual, which is as good. What is left is what *this* model knows."
+        )
     mistakes = {
+        "You divided by one less than the number of models, as for a variance. A mean is out of all of them.": target
+        - mean(~inside) * out / (out - 1),
+        "You divided by the spread too. That is one step further (how *unusual* it is): here only how far above.": right
+        / spread,
+        "You divided by what is usual. A logit may be 0 or negative; take the difference.": target / mean(~inside),
         "You compare with models that were trained *with* the patient. What would the target look like if she was not "
         "in it?": target - mean(inside),
         "You compare with *all* models. In half of them the patient was a member, and hides what you look for.": target

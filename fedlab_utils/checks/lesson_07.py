@@ -17,6 +17,8 @@ def add_boxes(yours):
     messages = np.array([[3, 1, 0], [1, 2, 4]])
     b = (A @ key + 10 * messages + np.array([[1, -1, 0], [0, 1, 1]])) % q
     got = yours((A[0], b[0]), (A[1], b[1]), q)
+    if isinstance(got, tuple | list) and len(got) == 4:
+        return hint("Python's `+` puts pairs side by side: that is two boxes, not one. Add `A` to `A` and `b` to `b`.")
     if not isinstance(got, tuple | list) or len(got) != 2:
         return hint("A box is a pair: the public list `A` and the number `b`. Return both of the sum, as `A, b`.")
     lists, numbers = as_array(got[0], "A of the sum"), as_array(got[1], "b of the sum")
@@ -25,6 +27,8 @@ def add_boxes(yours):
             "That puts the boxes side by side: two boxes, not one. Python's `+` does so with lists; add arrays."
         )
     right_A, right_b = A.sum(0) % q, b.sum(0) % q
+    if lists.shape == right_b.shape and numbers.shape == right_A.shape:
+        return hint("The two parts have changed places: first the public list `A`, then the number `b`.")
     if lists.shape == right_A.shape and any(np.array_equal(lists, one) for one in A):
         return hint(
             "You kept one of the public lists. The key will take away `A @ key` for that list alone, and the other's "
@@ -32,6 +36,11 @@ def add_boxes(yours):
         )
     mistakes = {
         "The sum left the clock: it is larger than q. Take both parts modulo `q`.": A.sum(0),
+        "These are the right hours, counted from -q/2 on. Write them as 0 to q - 1, as `%` does.": (A.sum(0) + q // 2)
+        % q
+        - q // 2,
+        "That adds a box to itself. The other one?": 2 * A[0] % q,
+        "That is a part of the clock, not an hour: `%` alone does what is needed.": A.sum(0) / q % 1,
         "Half of an odd number is an hour far away on this clock, and the error with it. Add, and divide after "
         "unlocking.": (A.sum(0) // 2),
         "That multiplies the boxes. A product of boxes is no box of the product here.": A[0] * A[1] % q,
@@ -57,7 +66,10 @@ def most_boxes(yours):
     by_error = (scale - 1) // (2 * worst)
     by_room = (q - 1) // (2 * (scale * largest + worst))
     right = np.minimum(by_error, by_room)
-    got = np.array([float(as_array(yours(*case), "the number of boxes").reshape(())) for case in cases])
+    answers = [as_array(yours(*case), "the number of boxes") for case in cases]
+    if any(answer.size != 1 for answer in answers):
+        return hint("That is more than one number. Two limits give two numbers of boxes; which of them has to hold?")
+    got = np.array([float(answer.reshape(())) for answer in answers])
     if np.any(got != np.rint(got)) and np.allclose(np.floor(got), right):
         return hint("Hospitals come whole: round down.")
     whole = np.floor(got)
@@ -73,6 +85,12 @@ def most_boxes(yours):
         "Messages may be negative, so half of the clock belongs to them: the room is q / 2.": np.minimum(
             by_error, (q - 1) // (scale * largest + worst)
         ),
+        "One box more is one too many: with it a limit is reached. *Below* half a scale, *below* q / 2.": right + 1,
+        "One box more would still be certain. Is a limit taken off twice?": right - 1,
+        "The errors need room on the clock too: scaled message *and* error of each box stay below q / 2 together.": (
+            np.minimum(by_error, (q - 1) // (2 * scale * largest))
+        ),
+        "The two numbers of boxes do not add up: every box has to keep both limits.": by_error + by_room,
         "On average errors grow like a square root, and the question asks what is *certain*: in the worst case all of "
         "them point the same way.": np.minimum(np.floor((scale / (2 * worst)) ** 2), by_room),
         "Half a scale itself is a tie, and may go the wrong way: the errors have to stay *below* it.": np.minimum(

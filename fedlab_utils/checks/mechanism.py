@@ -161,7 +161,7 @@ def _guarded(function, expected: str) -> Callable:
                 unfinished = Verdict("stub", "There is still a `...` in your function; replace it too.")
                 raise Found(unfinished) from None
             stopped = f"Your function stopped with `{type(error).__name__}: {error}`"
-            raise Found(hint(f"{stopped} when it was called with {given}.")) from None
+            raise Found(hint(f"{stopped} when it was called with {given}.{_missing_axis(error)}")) from None
         if result is ...:
             raise Found(Verdict("stub", "Your function still returns `...`; replace it by the result."))
         if result is None:
@@ -169,6 +169,16 @@ def _guarded(function, expected: str) -> Callable:
         return result
 
     return call
+
+
+def _missing_axis(error: Exception) -> str:
+    """What to try where arrays of different lengths were subtracted or compared entry by entry."""
+    if not re.search(r"broadcast together|must match the size of tensor|Lengths must match", str(error)):
+        return ""
+    return (
+        " Two arrays of different lengths meet there. To hold every entry of `a` against every entry of `b`, give "
+        "`a` one more axis: `a[:, None]`."
+    )
 
 
 def _described(function: Callable, inputs: tuple) -> str:

@@ -3,6 +3,7 @@
 from fedlab_utils.data.cleaning import add_age as add_age
 from fedlab_utils.data.cleaning import clean_hospital_network as clean_hospital_network
 from fedlab_utils.data.cleaning import drop_duplicate_records as drop_duplicate_records
+from fedlab_utils.data.cleaning import group_rare as group_rare
 from fedlab_utils.data.cleaning import harmonise_units as harmonise_units
 from fedlab_utils.data.cleaning import remove_identifiers as remove_identifiers
 from fedlab_utils.data.cleaning import tidy_categories as tidy_categories

@@ -7,12 +7,11 @@ a lot about each of them, and a category that one patient has is that patient's 
 does not depend on how many patients are behind it.
 
 `agree_privately` does the same with differential privacy: each hospital sends its sums once, with noise on them.
-Medians and other quantiles do not follow from sums; `private_histogram` counts between public bounds.
+`agree_in_one_sum` lets them travel through an aggregator, such as secure aggregation: nobody sees one hospital's sums.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from fedlab_utils.fleet.randomness import generator, noise_generator
-from fedlab_utils.privacy import Mechanism, RecordDP
+from fedlab_utils.data.bounded import NAMES, beneath, bounded_sums, moments, sensitivity
+from fedlab_utils.fleet.randomness import AGREEMENT, generator, noise_generator
+from fedlab_utils.privacy import RecordDP
 
 Payload = dict[str, dict[str, float]]  # column -> name of the number -> number
 
@@ -78,7 +78,8 @@ def local_sums(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequenc
     for column in numeric:
         values = frame[column].to_numpy(float)
         seen = values[~np.isnan(values)]
-        payload[column] = {"rows": len(values), "observed": len(seen), "sum": float(seen.sum())}
+        # Without rounding errors in between: values may be large and lie close together, as record numbers do.
+        payload[column] = {"rows": len(values), "observed": len(seen), "sum": math.fsum(seen)}
     for column in categorical:
         payload[column] = {str(k): int(v) for k, v in frame[column].value_counts().items()}
     return payload
@@ -145,7 +146,8 @@ def agree(
     back = Statement("server", "every hospital", "means", {c: {"mean": m} for c, m in means.items()})
     second = [Statement(h, "server", "sums of squares", local_squares(f, means)) for h, f in frames.items()]
     squares = merge(m.payload for m in second)
-    sds = {c: _sd(squares[c]["squares"], int(sums[c]["rows"]), means[c], ddof) for c in numeric}
+    about = dict(ddof=ddof, hospitals=len(frames))
+    sds = {c: _sd(squares[c]["squares"], int(sums[c]["rows"]), means[c], **about) for c in numeric}
     found = {c: tuple(sorted({*sums.get(c, ()), *(at_least or {}).get(c, ())})) for c in learnt}
     result: Payload = {c: {"sd": s} for c, s in sds.items()} | {c: dict.fromkeys(found[c], 1) for c in learnt}
     last = Statement("server", "every hospital", "standard deviations and categories", result)
@@ -153,43 +155,38 @@ def agree(
     return Agreed(means, sds, known), tuple(m for m in (*first, back, *second, last) if m.size)
 
 
-def refuse(promise: RecordDP | None, protocol: str | None = None) -> None:
-    """Refuse what is no promise about statistics."""
-    if promise is not None and not isinstance(promise, RecordDP):
-        raise ValueError(f"statistics must be None (exact) or privacy.RecordDP(...); got {promise!r}.")
-    if promise is not None and protocol == "flamby":
+def refuse(statistics: RecordDP | None, aggregator=None, protocol: str | None = None) -> None:
+    """Refuse what is no promise about statistics, and ways to agree that do not go together."""
+    if statistics is not None and not isinstance(statistics, RecordDP):
+        raise ValueError(f"statistics must be None (exact) or privacy.RecordDP(...); got {statistics!r}.")
+    if aggregator is not None and not callable(getattr(aggregator, "aggregate", None)):
+        raise ValueError(f"aggregator must have a method aggregate, as secagg.SecureSum() has; got {aggregator!r}.")
+    if statistics is not None and aggregator is not None:
+        raise ValueError("Give either statistics or aggregator: the sum would hold every hospital's own noise.")
+    if protocol == "flamby" and (statistics is not None or aggregator is not None):
         raise ValueError(
-            "statistics must be None with protocol='flamby': there each hospital scales with exact numbers of its own."
+            "statistics and aggregator must be None with protocol='flamby': there each hospital scales with exact "
+            "numbers of its own."
         )
 
 
-def sensitivity(n_columns: int) -> float:
-    """The length of what one patient can add to `bounded_sums`, at most.
-
-    To each of p columns a patient with value x adds (1, x, x^2), or nothing if x is missing. Since abs(x) <= 1, the
-    squared length of that is 1 + x^2 + x^4 <= 3 in a column, hence at most 3p in all; a patient whose values all lie
-    on a bound reaches it.
-    """
-    return math.sqrt(3 * n_columns)
-
-
-def bounded_sums(frame: pd.DataFrame, bounds: Mapping[str, Sequence[float]]) -> np.ndarray:
-    """Exact count, sum and sum of squares of each column ``[p, 3]``, its values mapped from bounds to [-1, 1].
-
-    Values beyond a bound count as the bound, missing ones not at all.
-    """
-    sums = np.zeros((len(bounds), 3))
-    for row, (column, (low, high)) in zip(sums, bounds.items(), strict=True):
-        values = frame[column].to_numpy(float)
-        x = np.clip((values[~np.isnan(values)] - (low + high) / 2) / ((high - low) / 2), -1, 1)
-        row[:] = len(x), x.sum(), (x**2).sum()
-    return sums
+def _refuse_unbounded(numeric, categorical, bounds, public, what: str) -> None:
+    """Refuse columns of which too little is public, all of them in one sentence."""
+    if unbounded := [c for c in numeric if c not in bounds]:
+        raise ValueError(
+            f"{what} need public bounds for every number, and {_named(unbounded)} none; give them to from_frame as "
+            f"bounds={{{unbounded[0]!r}: (low, high), ...}}."
+        )
+    if unlisted := [c for c in categorical if c not in public]:
+        raise ValueError(
+            f"{what} need public categories for every text, and {_named(unlisted)} none; give them to from_frame as "
+            f"categories={{{unlisted[0]!r}: [...], ...}}."
+        )
 
 
-def mechanism(promise: RecordDP, units: int | None = None) -> Mechanism:
-    """One release under a promise, of all patients, with its own noise: what to charge for it in the ledger."""
-    noise = promise.noise(sampling=1.0, steps=1)
-    return Mechanism(noise, 1.0, 1, promise.delta, promise.unit, units, secret=promise.secure)
+def _named(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    return ", ".join(map(repr, columns[:5])) + more + (" has" if len(columns) == 1 else " have")
 
 
 def agree_privately(
@@ -234,16 +231,7 @@ def agree_privately(
     ValueError
         If a column has no public bounds or categories, or delta is too large for so many patients.
     """
-    if unbounded := [c for c in numeric if c not in bounds]:
-        raise ValueError(
-            f"Private statistics need public bounds for every number, and {unbounded[0]!r} has none; give them to "
-            f"from_frame as bounds={{{unbounded[0]!r}: (low, high)}}."
-        )
-    if unlisted := [c for c in categorical if c not in public]:
-        raise ValueError(
-            f"Private statistics need public categories for every text, and {unlisted[0]!r} has none; give them to "
-            f"from_frame as categories={{{unlisted[0]!r}: [...]}}."
-        )
+    _refuse_unbounded(numeric, categorical, bounds, public, "Private statistics")
     largest = max(map(len, frames.values()))
     if promise.delta * largest >= 1:
         raise ValueError(
@@ -259,19 +247,17 @@ def agree_privately(
     released = {}
     for position, (hospital, frame) in enumerate(frames.items()):
         exact = bounded_sums(frame, bounds)
-        beneath = int.from_bytes(hashlib.sha256(exact.tobytes()).digest(), "little")
-        rng = noise_generator() if promise.secure else generator(seed, position, beneath)
+        rng = noise_generator() if promise.secure else generator(seed, position, beneath(exact))
         released[hospital] = exact + rng.normal(0.0, spread, exact.shape)
     # The hospitals' noises are independent, so that their variances add up.
     rows, doubt = sum(map(len, frames.values())), spread * math.sqrt(len(frames))
-    means, sds = _moments(sum(released.values()), np.array(list(bounds.values()), float), rows, doubt)
+    means, sds = moments(sum(released.values()), np.array(list(bounds.values()), float), rows, doubt)
     agreed = Agreed(dict(zip(bounds, means, strict=True)), dict(zip(bounds, sds, strict=True)), categories)
     result = {c: {"mean": agreed.means[c], "sd": agreed.sds[c]} for c in bounds}
-    names = ("observed", "sum", "squares")
     return agreed, (
         *(
             Statement(h, "server", "noisy counts, sums and squares", {
-                c: dict(zip(names, row, strict=True)) for c, row in zip(bounds, sums.tolist(), strict=True)
+                c: dict(zip(NAMES, row, strict=True)) for c, row in zip(bounds, sums.tolist(), strict=True)
             })
             for h, sums in released.items()
         ),
@@ -279,81 +265,78 @@ def agree_privately(
     )  # fmt: skip
 
 
-def _moments(sums: np.ndarray, bounds: np.ndarray, rows: int, doubt: float) -> tuple[list[float], list[float]]:
-    """Means and standard deviations from noisy sums ``[p, 3]``, whose noise has the standard deviation `doubt`."""
-    # Noise may leave a count below 1, or below 0.
-    count = np.maximum(sums[:, 0], 1)
-    mean = np.clip(sums[:, 1] / count, -1, 1)
-    # A variance below its own noise cannot be told from 0, but dividing by such a small number would blow columns up.
-    variance = np.clip(sums[:, 2] / count - mean**2, np.minimum(np.maximum(doubt / count, 1e-9), 1), 1)
-    filled = variance * np.minimum(count / rows, 1)  # missing values are to become the mean, as in `agree`
-    middle, half = bounds.mean(1), np.diff(bounds)[:, 0] / 2
-    return (middle + half * mean).tolist(), (half * np.sqrt(filled)).tolist()
+def agree_in_one_sum(
+    frames: Mapping[str, pd.DataFrame],
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    *,
+    bounds: Mapping[str, Sequence[float]],
+    public: Mapping[str, Sequence[str]],
+    aggregator,
+    seed: int = 0,
+) -> tuple[Agreed, tuple[Statement, ...]]:
+    """Let hospitals agree on means and standard deviations of which only the sum over hospitals is seen.
 
-
-def private_histogram(values, edges: Sequence[float], promise: RecordDP, rng: np.random.Generator) -> np.ndarray:
-    """Noisy counts of values between edges; not in any ledger until it is added there.
-
-    A patient is in one bin, so one patient more changes the counts by a vector of length 1; each count gets Gaussian
-    noise of that size times the noise multiplier. Charge it with ``ledger.add(..., mechanism=mechanism(promise))``.
+    Each hospital hands the vector of its `bounded_sums`, divided by its rows, to the aggregator, whose weighted mean
+    times all rows is the sum: exact up to the aggregator's grid, and **not private**, since a sum over all patients of
+    all hospitals still tells something of each. What it hides is how one hospital differs from the others.
 
     Parameters
     ----------
-    values
-        One number a patient, ``[n]``. Missing ones are left out, those beyond the edges count in the outer bins.
-    edges
-        Rising, ``[bins + 1]``, and public knowledge.
-    promise
-        Of the release: its budget, or its noise multiplier.
-    rng
-        Of the noise, unless the promise is secure.
+    frames, numeric, categorical, bounds, public
+        As in `agree_privately`.
+    aggregator
+        Such as ``secagg.SecureSum()``; see `federated.Aggregator`.
+    seed
+        Of the coins with which numbers are rounded to a grid.
 
     Returns
     -------
-    ndarray
-        ``[bins]``, numbers that need be neither whole nor positive.
+    agreed, messages
+        What was agreed on, and every message in the order it was sent; of one that is not a masked vector, its bytes.
 
     Raises
     ------
     ValueError
-        If there is no promise, values are not one number a patient, or edges do not rise.
+        If a column has no public bounds or categories, or the aggregator cannot add so many hospitals.
     """
-    refuse(promise)
-    values, edges = np.asarray(values, float), _edges(edges)
-    if promise is None or values.ndim != 1:
-        raise ValueError("private_histogram needs privacy.RecordDP(...) and one number a patient.")
-    counts, _ = np.histogram(np.clip(values[~np.isnan(values)], edges[0], edges[-1]), edges)
-    rng = noise_generator() if promise.secure else rng
-    return counts + rng.normal(0.0, promise.noise(sampling=1.0, steps=1), len(counts))
+    _refuse_unbounded(numeric, categorical, bounds, public, "Sums that travel through an aggregator")
+    refuse(None, aggregator)
+    categories = {c: tuple(public[c]) for c in categorical}
+    if not numeric:
+        return Agreed({}, {}, categories), ()
+    bounds = {c: bounds[c] for c in numeric}
+    names, weights = list(frames), np.array([len(f) for f in frames.values()], float)
+    vectors = np.stack([bounded_sums(f, bounds).ravel() for f in frames.values()]) / weights[:, None]
+    if check := getattr(aggregator, "grid_step", None):
+        check(len(names), int(weights.sum()))
+    everybody, rng = np.ones(len(names), dtype=bool), generator(seed, AGREEMENT)
+    mean, sent = aggregator.aggregate(vectors, weights, alive=everybody, rng=rng)
+    rows, pairs = weights.sum(), np.array(list(bounds.values()), float)
+    means, sds = moments(mean.reshape(-1, 3) * rows, pairs, rows, doubt=0.0)
+    agreed = Agreed(dict(zip(bounds, means, strict=True)), dict(zip(bounds, sds, strict=True)), categories)
+    result = {c: {"mean": agreed.means[c], "sd": agreed.sds[c]} for c in bounds}
+    messages = [
+        Statement(*(end if isinstance(end, str) else names[end] for end in ends), f"{what}, agreement", about)
+        for *ends, what, about in ((*m[:3], _masked(m, bounds)) for m in sent)
+    ]
+    return agreed, (*messages, Statement("server", "every hospital", "means and standard deviations", result))
 
 
-def quantile_from_histogram(counts: Sequence[float], edges: Sequence[float], q: float) -> float:
-    """The value below which a share `q` of a histogram lies; values are taken to be spread evenly within a bin.
-
-    Counts below 0 are noise and become 0; if nothing is left, so are all bins alike. Costs no privacy beyond the
-    histogram's.
-    """
-    counts, edges = np.maximum(np.asarray(counts, float), 0), _edges(edges)
-    if counts.shape != (len(edges) - 1,) or not 0 <= q <= 1:
-        raise ValueError(f"counts must be one for each of the {len(edges) - 1} bins, and q from 0 to 1; got q={q!r}.")
-    if not counts.any():
-        counts = np.diff(edges)
-    below = np.concatenate([[0], np.cumsum(counts)])
-    return float(np.interp(q * below[-1], below, edges))
+def _masked(message: tuple, bounds: Mapping[str, Sequence[float]]) -> Payload:
+    """The words of a masked vector by column and name, or how many bytes another message has."""
+    values = message[4]
+    if message[2] != "masked update" or values is None:
+        return {"(protocol)": {"bytes": message[3]}}
+    words = values[: 3 * len(bounds)].reshape(-1, 3).tolist()
+    return {c: dict(zip(NAMES, row, strict=True)) for c, row in zip(bounds, words, strict=True)}
 
 
-def _edges(edges: Sequence[float]) -> np.ndarray:
-    edges = np.asarray(edges, float)
-    if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or not (np.diff(edges) > 0).all():
-        raise ValueError(f"edges must be at least two rising finite numbers; got {edges.tolist()!r}.")
-    return edges
-
-
-def _sd(squares: float, rows: int, mean: float, ddof: int) -> float:
+def _sd(squares: float, rows: int, mean: float, *, ddof: int, hospitals: int) -> float:
     variance = squares / max(rows - ddof, 1)
-    # Below what rounding alone produces, a column is constant; the same bound as in scikit-learn's scaler.
-    tiny = np.finfo(float).eps
-    return 0.0 if variance <= rows * tiny * variance + (rows * mean * tiny) ** 2 else float(np.sqrt(variance))
+    # Below what rounding alone produces, a column is constant: each hospital's sum is rounded once, then each addition.
+    tiny = (hospitals + 2) * np.finfo(float).eps
+    return 0.0 if variance <= (mean * tiny) ** 2 else float(np.sqrt(variance))
 
 
 def transformer(agreed: Agreed, numeric: Sequence[str]) -> ColumnTransformer:
@@ -361,8 +344,8 @@ def transformer(agreed: Agreed, numeric: Sequence[str]) -> ColumnTransformer:
 
     They learn from two rows that no patient has: mean minus and mean plus one standard deviation. The mean of
     these two is the agreed mean and their standard deviation the agreed one. Missing numbers become the mean,
-    then all are standardised; each category becomes a column of 0 and 1, and a missing or unknown one is 0 in
-    all of its columns.
+    then all are standardised (where all training rows are the same, other rows become 0 as well); each category
+    becomes a column of 0 and 1, and a missing or unknown one is 0 in all of its columns.
     """
     features = agreed.features()
     stand_in = {c: [agreed.means[c] - agreed.sds[c], agreed.means[c] + agreed.sds[c]] for c in numeric}
@@ -374,7 +357,11 @@ def transformer(agreed: Agreed, numeric: Sequence[str]) -> ColumnTransformer:
         ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), list(numeric)),
         ("categories", encoder, list(features)),
     ])
-    return columns.fit(pd.DataFrame(stand_in))
+    columns.fit(pd.DataFrame(stand_in))
+    # The scaler would divide a constant column by 1, and feed a new value raw into the network.
+    if constant := [k for k, c in enumerate(numeric) if agreed.sds[c] == 0]:
+        columns.named_transformers_["numbers"][-1].scale_[constant] = np.inf
+    return columns
 
 
 def feature_names(agreed: Agreed, numeric: Sequence[str]) -> list[str]:

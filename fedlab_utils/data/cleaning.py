@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from fedlab_utils.data import simulate
+from fedlab_utils._arguments import whole
+from fedlab_utils.data import cells, simulate
 
 HOSPITAL_COLUMN = "hospital"
 FACTORS = ["age", "sex", "systolic_bp", "bp_treated", "total_cholesterol", "hdl", "smoker", "diabetes", "bmi"]
@@ -61,6 +62,44 @@ def tidy_categories(raw: pd.DataFrame) -> pd.DataFrame:
     """One spelling for each category: "Male ", "M" and "m" become "male". What is unknown becomes missing."""
     tidy = {c: raw[c].str.strip().str.lower().map(meaning) for c, meaning in simulate.SPELLINGS.items()}
     return raw.assign(**tidy)
+
+
+def group_rare(column: pd.Series, most: int = 20, other: str = "other") -> pd.Series:
+    """The most frequent categories of a column, and one for all the rest: for codes of diagnoses, drugs and wards.
+
+    Which codes are frequent is a fact about the rows of the table. Equally frequent ones are taken in the order of the
+    alphabet.
+
+    Parameters
+    ----------
+    column
+        Codes, as text or numbers, ``[n]``.
+    most
+        How many categories to leave at most, the one for the rest included.
+    other
+        Its name.
+
+    Returns
+    -------
+    Series
+        Text, ``[n]``; what is missing stays missing.
+
+    Raises
+    ------
+    ValueError
+        If `column` is no pandas column, `most` no whole number of at least 2, or `other` is one of the frequent codes.
+    """
+    if not isinstance(column, pd.Series):
+        raise ValueError(f"column must be one column of a table, such as frame['code']; got a {type(column).__name__}.")
+    most = whole("most", most, 2)
+    text = cells.as_text(column, cells.MARKS)
+    times = text.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    if len(times) <= most:
+        return text
+    kept = times.index[: most - 1]
+    if not isinstance(other, str) or not other.strip() or other in kept:
+        raise ValueError(f"other must be a name that no frequent category has; got {other!r}.")
+    return text.where(text.isin(kept) | text.isna(), other)
 
 
 def clean_hospital_network(raw: pd.DataFrame) -> pd.DataFrame:

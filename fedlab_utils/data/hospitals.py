@@ -6,20 +6,21 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 import torch
 from sklearn.compose import ColumnTransformer
 from torch import Tensor
 
-from fedlab_utils.data import agreement, oddities, partition
+from fedlab_utils.data import agreement, bounded, oddities, partition
 from fedlab_utils.data.agreement import Agreed, Statement
 from fedlab_utils.data.partition import Part
 from fedlab_utils.data.schema import Schema, Task
+from fedlab_utils.data.sentences import Remark
 from fedlab_utils.fleet.randomness import split_generator
 from fedlab_utils.privacy import Ledger, RecordDP
 
 _KEY = secrets.token_hex(8)  # what is computed from patients' rows means nothing outside of this process
-
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,6 +39,8 @@ class Hospital:
     true_risk
         ``[n_test, 1]``, the true probability of the positive class of each test patient where the world is
         simulated, otherwise None.
+    train_patients, test_patients
+        Numbers that tell patients apart, in all hospitals, ``[n]``; None where that is not known.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Hospital:
     train: pd.DataFrame
     test: pd.DataFrame
     true_risk: Tensor | None = None
+    train_patients: np.ndarray | None = None
+    test_patients: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"Hospital({self.name!r}, {len(self.X_train)} training rows, {len(self.X_test)} test rows)"
@@ -75,14 +80,16 @@ class Federation:
         What hospitals and server sent each other to agree.
     ledger
         What that released about patients.
-    report
-        Oddities, a sentence each.
+    remarks
+        All that is odd, a sentence each, the most harmful first; `report` is its beginning.
     notes
-        Those of them that are about the table as a whole.
+        What of it is about the table as a whole.
     local_scaling
         Whether each hospital is standardised with its own training rows (protocol of heart_disease).
     promise, seed
         What the agreement promises to each training patient (None: nothing, it is exact), and where its noise starts.
+    aggregator
+        Through what the sums of the agreement travelled; None is in the open.
     """
 
     name: str
@@ -93,11 +100,12 @@ class Federation:
     feature_names: list[str]
     messages: tuple[Statement, ...]
     ledger: Ledger
-    report: list[str]
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...]
+    notes: tuple[Remark, ...] = ()
     local_scaling: bool = False
     promise: RecordDP | None = None
     seed: int = 0
+    aggregator: object = None
 
     def __repr__(self) -> str:
         rows = sum(len(h.X_train) for h in self.hospitals)
@@ -126,6 +134,23 @@ class Federation:
         """Values of the target in the order of the labels; in a binary task the last is the positive one."""
         return self.schema.classes
 
+    @property
+    def report(self) -> list[str]:
+        """What is odd about the table, at most a dozen sentences; those left out are in `remarks`.
+
+        With a promise, `remarks` too hold one sentence that tells nothing about rows: nobody paid for more.
+        """
+        return oddities.in_short(self.remarks)
+
+    @property
+    def rows_a_patient(self) -> int | None:
+        """The largest number of training rows of one patient, None where patients are not told apart.
+
+        A promise for a record is one for a patient only if this is 1.
+        """
+        known = [h.train_patients for h in self.hospitals]
+        return None if any(k is None for k in known) else int(np.bincount(np.concatenate(known)).max())
+
     def transform(self, frame: pd.DataFrame) -> Tensor:
         """Clean, unscaled rows as a float32 tensor ``[n, n_features]``, with the agreed numbers."""
         return _matrix(self.transformer, self.schema.tidy(frame), self.n_features)
@@ -145,14 +170,15 @@ class Federation:
         y_train, y_test = torch.cat([h.y_train for h in parts]), torch.cat([h.y_test for h in parts])
         known = all(h.true_risk is not None for h in parts)
         true_risk = torch.cat([h.true_risk for h in parts]) if known else None
-        return Hospital("pooled", X_train, y_train, X_test, y_test, train, test, true_risk)
+        patients = (_together([h.train_patients for h in parts]), _together([h.test_patients for h in parts]))
+        return Hospital("pooled", X_train, y_train, X_test, y_test, train, test, true_risk, *patients)
 
     def repartition(self, n_hospitals: int, alpha: float | None, seed: int = 0) -> Federation:
         """Deal the same patients out to other hospitals.
 
         Training rows stay training rows and test rows stay test rows; shares of the classes are drawn once
-        and hold for both. So what was agreed on stays the same; where it is private, nothing is released again,
-        and the ledger goes on.
+        and hold for both, and all rows of a patient go to one hospital where patients are told apart. So what was
+        agreed on stays the same; where it is private, nothing is released again, and the ledger goes on.
 
         Parameters
         ----------
@@ -175,21 +201,24 @@ class Federation:
         # Dealt out by label, a hospital's name tells something about its patients' labels: their true risk
         # *there* is no longer the one that they were simulated with.
         risk_known = everyone.true_risk is not None and alpha is None
-        partition.refuse(n_hospitals, alpha, len(everyone.train))
+        known = everyone.train_patients is not None
+        units = len(np.unique(everyone.train_patients)) if known else len(everyone.train)
+        partition.refuse(n_hospitals, alpha, units, "patients" if known else "rows")
         train, test = everyone.y_train.numpy().ravel(), everyone.y_test.numpy().ravel()
         regression = self.task == "regression"
         in_train = partition.groups(train, regression=regression)
         in_test = partition.groups(test, regression=regression, of=train)
         n_groups = int(max(in_train.max(), in_test.max(initial=0))) + 1
-        shares = partition.draw_shares(n_groups, n_hospitals, alpha, rng)
-        has_train = partition.deal(in_train, shares, n_hospitals, rng, at_least=2)
-        has_test = partition.deal(in_test, shares, n_hospitals, rng, at_least=0)
+        about = dict(shares=partition.draw_shares(n_groups, n_hospitals, alpha, rng), regression=regression, of=train)
+        has_train = partition.deal_patients(train, everyone.train_patients, n_hospitals, rng, **about, at_least=2)
+        has_test = partition.deal_patients(test, everyone.test_patients, n_hospitals, rng, **about, at_least=0)
         parts = [
             Part(
                 f"Hospital {k + 1}",
                 everyone.train[has_train == k].reset_index(drop=True),
                 everyone.test[has_test == k].reset_index(drop=True),
                 everyone.true_risk.numpy()[has_test == k] if risk_known else None,
+                (everyone.train_patients[has_train == k], everyone.test_patients[has_test == k]) if known else None,
             )
             for k in range(n_hospitals)
         ]
@@ -203,7 +232,7 @@ class Federation:
         Means and spreads are agreed on anew, from the new rows: whoever trains on synthetic patients has not
         seen the real ones, so their means must not slip in. The categories, and so the features, stay. In
         regression, labels are then in units of the new rows' standard deviation. Private statistics are private
-        again, and the new ledger is about the new rows alone.
+        again, and the new ledger is about the new rows alone. Whose they are is not known: `rows_a_patient` is None.
 
         Parameters
         ----------
@@ -234,7 +263,7 @@ class Federation:
         return self._with(parts, public=self.agreed.categories)
 
     def _with(self, parts: Sequence[Part], **known) -> Federation:
-        about = dict(promise=self.promise, seed=self.seed) | known
+        about = dict(promise=self.promise, seed=self.seed, aggregator=self.aggregator) | known
         return assemble(self.name, parts, self.schema, self.notes, self.local_scaling, **about)
 
     def _check_rows(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -244,14 +273,14 @@ class Federation:
             raise ValueError(f"The table for {name!r} must have the target {self.target!r} in every row.")
         frame = frame.reset_index(drop=True)
         self.schema.labels(frame[self.target])
-        return self.schema.tidy(frame).assign(**{self.target: frame[self.target]})
+        return self.schema.tidy(frame).assign(**{self.target: self.schema.outcome(frame[self.target])})
 
 
 def assemble(
     name: str,
     parts: Sequence[Part],
     schema: Schema,
-    notes: tuple[str, ...],
+    notes: tuple[Remark, ...],
     local_scaling: bool,
     *,
     public: Mapping[str, Sequence[str]] | None = None,
@@ -259,12 +288,14 @@ def assemble(
     promise: RecordDP | None = None,
     seed: int = 0,
     agreed: Agreed | None = None,
+    aggregator=None,
 ) -> Federation:
     """Let the parts agree on their training rows, and scale.
 
     `public` are categories known without asking (None: those of the schema), `at_least` categories to keep
     room for; see `agreement.agree`. With a `promise` they agree by `agreement.agree_privately`, whose noise starts
-    from `seed`; if it is known what was `agreed`, nothing is sent.
+    from `seed`; with an `aggregator` by `agreement.agree_in_one_sum`. If it is known what was `agreed`, nothing is
+    sent.
     """
     regression = schema.task == "regression"
     numeric = [*schema.numeric, schema.target] if regression else schema.numeric
@@ -278,12 +309,15 @@ def assemble(
         )
 
     messages: tuple[Statement, ...] = ()
-    if agreed is None and promise is None:
+    if agreed is None and promise is None and aggregator is None:
         agreed, messages = agree(parts)
     elif agreed is None:
-        train = {p.name: p.train for p in parts}
-        known = dict(bounds=schema.bounds, public=public, promise=promise, seed=seed)
-        agreed, messages = agreement.agree_privately(train, numeric, schema.categorical, **known)
+        known = ({p.name: p.train for p in parts}, numeric, schema.categorical)
+        about = dict(bounds=schema.bounds, public=public, seed=seed)
+        if aggregator is None:
+            agreed, messages = agreement.agree_privately(*known, promise=promise, **about)
+        else:
+            agreed, messages = agreement.agree_in_one_sum(*known, aggregator=aggregator, **about)
     if local_scaling:
         messages = ()  # what all agree on then serves `pooled` alone, which puts all rows in one place anyway
     features = agreement.feature_names(agreed, schema.numeric)
@@ -302,22 +336,35 @@ def assemble(
     for k, p in enumerate(parts):
         risk = None if p.true_risk is None else torch.tensor(p.true_risk, dtype=torch.float32)
         train, test = 2 * k, 2 * k + 1
-        hospitals.append(Hospital(p.name, X[train], y[train], X[test], y[test], p.train, p.test, risk))
-    report = [*notes, *oddities.about_hospitals(parts, schema, promise), *oddities.about_columns(parts, schema, agreed)]
-    about = (messages, Ledger(), report, notes, local_scaling, promise, seed)
+        tensors = X[train], y[train], X[test], y[test]
+        hospitals.append(Hospital(p.name, *tensors, p.train, p.test, risk, *(p.patients or (None, None))))
+    remarks = oddities.about_federation(notes, parts, schema, agreed, promise)
+    about = (messages, Ledger(), remarks, notes, local_scaling, promise, seed, aggregator)
     federation = Federation(name, tuple(hospitals), schema, agreed, common, features, *about)
     return replace(federation, ledger=_released(federation))
+
+
+def _together(patients: list[np.ndarray | None]) -> np.ndarray | None:
+    return None if any(p is None for p in patients) else np.concatenate(patients)
 
 
 def _released(federation: Federation) -> Ledger:
     """What the messages of the agreement told the server about patients, and at what price."""
     promise, rows = federation.promise, {h.name: len(h.train) for h in federation.hospitals}
+    most = federation.rows_a_patient or 1
     where = dealing(federation) if promise and federation.messages else None
     ledger = Ledger()
+    if federation.aggregator is not None:
+        if federation.messages:
+            sees = getattr(federation.aggregator, "sees", "single vectors")  # what is not declared counts as seen
+            detail = f"{3 * len(federation.agreed.means)} numbers; the aggregator shows: {sees or 'nothing'}"
+            viewer = "server" if sees else "every hospital"
+            ledger = ledger.add("counts, sums and squares", hospital=", ".join(rows), viewer=viewer, detail=detail)
+        return ledger
     for m in federation.messages:
         if m.receiver == "server":
             detail = f"{m.size} numbers about {', '.join(m.payload)}"
-            noise = None if promise is None else agreement.mechanism(promise, rows[m.sender])
+            noise = None if promise is None else bounded.mechanism(promise, rows[m.sender], most)
             about = dict(hospital=m.sender, viewer="server", detail=detail, mechanism=noise, dealing=where)
             ledger = ledger.add(m.what, **about)
     return ledger

@@ -14,12 +14,16 @@ _BINS = 10  # a numeric target is skewed by its tenths
 
 @dataclass(frozen=True)
 class Part:
-    """A hospital before scaling: tidy frames with the target, and the true risk of its test rows."""
+    """A hospital before scaling: tidy frames with the target, and the true risk of its test rows.
+
+    `patients` are numbers that tell the patients of training and test rows apart, where that is known.
+    """
 
     name: str
     train: pd.DataFrame
     test: pd.DataFrame
     true_risk: np.ndarray | None
+    patients: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def train_test(
@@ -45,13 +49,51 @@ def train_test(
     return np.sort(train), np.sort(test)
 
 
-def refuse(n_hospitals: int, alpha: float | None, n_rows: int) -> None:
+def of_patients(labels: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """The largest label of each patient, ``[patients]``: whoever was ill once is ill."""
+    outcome = np.full(int(patients.max()) + 1, -np.inf)
+    np.maximum.at(outcome, patients, labels)
+    return outcome
+
+
+def split_patients(
+    labels: np.ndarray, patients: np.ndarray, owner: np.ndarray, rng: np.random.Generator, *, stratify: bool
+) -> np.ndarray:
+    """Which rows are test rows, ``[n]``; all rows of a patient are on one side, in whichever hospital they lie.
+
+    Patients are split as `train_test` splits rows, by their outcome (see `of_patients`), each in the hospital that
+    has most of their rows. A hospital that would be left without training rows gets its smallest patient back.
+
+    Parameters
+    ----------
+    labels, patients, owner
+        Label, patient (0, 1, ...) and hospital (0, 1, ...) of each row, ``[n]``.
+    rng
+        Of the split.
+    stratify
+        As in `train_test`.
+    """
+    held = np.zeros((int(patients.max()) + 1, int(owner.max()) + 1), int)
+    np.add.at(held, (patients, owner), 1)
+    outcome, home = of_patients(labels, patients), held.argmax(1)
+    in_test = np.zeros(len(held), bool)
+    for hospital in np.unique(home):
+        here = np.flatnonzero(home == hospital)
+        in_test[here[train_test(outcome[here], rng, stratify=stratify)[1]]] = True
+    for hospital in range(held.shape[1]):
+        here = held[:, hospital] > 0
+        if here.any() and in_test[here].all():
+            in_test[np.flatnonzero(here)[held[here].sum(1).argmin()]] = False
+    return in_test[patients]
+
+
+def refuse(n_hospitals: int, alpha: float | None, n_rows: int, what: str = "rows") -> None:
     """Refuse a number of hospitals or a label skew that cannot be, in one sentence."""
     whole = isinstance(n_hospitals, int | np.integer) and not isinstance(n_hospitals, bool)
     if not whole or n_hospitals < 1:
         raise ValueError(f"n_hospitals must be a whole number of at least 1, not {n_hospitals!r}.")
     if n_hospitals > n_rows:
-        raise ValueError(f"n_hospitals={n_hospitals} is more than the {n_rows} rows there are to deal out.")
+        raise ValueError(f"n_hospitals={n_hospitals} is more than the {n_rows} {what} there are to deal out.")
     if alpha is not None and not (isinstance(alpha, int | float | np.number) and 0 < alpha < np.inf):
         raise ValueError(f"alpha must be a positive number, or None for no label skew, not {alpha!r}.")
 
@@ -113,3 +155,24 @@ def deal(
         owner[row] = counts.argmin()
         counts = np.bincount(owner, minlength=n_hospitals)
     return owner
+
+
+def deal_patients(
+    labels: np.ndarray,
+    patients: np.ndarray | None,
+    n_hospitals: int,
+    rng: np.random.Generator,
+    *,
+    shares: np.ndarray | None,
+    regression: bool,
+    at_least: int,
+    of: np.ndarray | None = None,
+) -> np.ndarray:
+    """As `deal`, with all rows of a patient in one hospital; `patients` None: each row is a patient of its own."""
+    if patients is None:
+        return deal(groups(labels, regression=regression, of=of), shares, n_hospitals, rng, at_least=at_least)
+    there, numbers = np.unique(patients, return_inverse=True)
+    if not len(there):
+        return np.empty(0, int)
+    codes = groups(of_patients(labels, numbers), regression=regression, of=of)
+    return deal(codes, shares, n_hospitals, rng, at_least=at_least)[numbers]

@@ -54,8 +54,10 @@ class Table:
     ----------
     frame
         Features, target and, if it has one, hospital column.
-    target, hospital
+    target, hospital, patient
         Column names; without a hospital column the rows are dealt out to hospitals.
+    task
+        What to make of the target; None lets its values decide.
     bounds, categories
         Public knowledge about features.
     true_risk
@@ -66,6 +68,8 @@ class Table:
         Each hospital standardises with its own training rows instead of with agreed numbers.
     notes
         Sentences for the report.
+    own
+        Whether nobody has looked at the table before.
     """
 
     name: str
@@ -78,6 +82,9 @@ class Table:
     split: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]] | None = None
     local_scaling: bool = False
     notes: tuple[str, ...] = ()
+    patient: str | None = None
+    task: str | None = None
+    own: bool = False
 
 
 def names() -> list[str]:

@@ -1,15 +1,22 @@
 """Federated training: hospitals train one model together, in rounds.
 
 `rounds` is Algorithm 1, line by line; what is settled before it stands in `plan`, what a promise does to it in
-`protections`, how updates come together in `aggregators`, and what is written down in `diary`.
+`protections`, how updates come together in `aggregators`, and what is written down in `diary`. `scores` and `clinic`
+say how good the result is.
 """
 
+from fedlab_utils.federated.aggregators import AbandonedRound as AbandonedRound
 from fedlab_utils.federated.aggregators import Aggregator as Aggregator
 from fedlab_utils.federated.aggregators import OpenSum as OpenSum
+from fedlab_utils.federated.clinic import Recalibrated as Recalibrated
+from fedlab_utils.federated.clinic import calibration as calibration
+from fedlab_utils.federated.clinic import clinical as clinical
+from fedlab_utils.federated.clinic import recalibrated as recalibrated
 from fedlab_utils.federated.comparisons import baselines as baselines
 from fedlab_utils.federated.comparisons import compare as compare
 from fedlab_utils.federated.comparisons import side_by_side as side_by_side
 from fedlab_utils.federated.plan import hospital_rng as hospital_rng
+from fedlab_utils.federated.runs import Diverged as Diverged
 from fedlab_utils.federated.runs import FederatedRun as FederatedRun
 from fedlab_utils.federated.runs import Model as Model
 from fedlab_utils.federated.trainings import local_update as local_update

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,11 +11,58 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedlab_utils._arguments import uploads
+
 if TYPE_CHECKING:
     from fedlab_utils.federated.plan import Here
+    from fedlab_utils.privacy import HospitalDP
 
 UPDATES = "model updates of each round"
 BYTES = 4  # a parameter travels as a 32-bit float
+ABANDONED = "round abandoned"  # kind of message, of no bytes: how a round ended that came to nothing
+
+
+class AbandonedRound(Exception):
+    """What `aggregate` raises when too few are left for a mean: the model stays as it is, and training goes on.
+
+    An aggregator that may do so shows who takes part (`Aggregator.shows_participants`).
+
+    Parameters
+    ----------
+    why
+        A sentence.
+    messages
+        What was sent until then, as `Aggregator.aggregate` gives it.
+    """
+
+    def __init__(self, why: str, messages: Sequence[tuple] = ()) -> None:
+        super().__init__(why)
+        self.messages = list(messages)
+
+
+@dataclass(frozen=True)
+class Inside:
+    """The noise of one run that hospitals add themselves, inside the sum, so that nobody holds a sum without it.
+
+    Attributes
+    ----------
+    noise_multiplier
+        Standard deviation of the noise that counts, in units of `max_norm`, for those who know one share of it.
+    max_norm
+        No update is longer than this once it is rounded.
+    step
+        The coarsest step to which an update is rounded in any round, in units of the updates.
+    events
+        What one round costs, as an event of dp-accounting, by who sees it: "server", "every hospital".
+    sources
+        Where the noise of each hospital comes from.
+    """
+
+    noise_multiplier: float
+    max_norm: float
+    step: float
+    events: Mapping[str, object]
+    sources: Sequence[np.random.Generator] = ()
 
 
 @dataclass(frozen=True)
@@ -23,26 +71,53 @@ class Round:
 
     Attributes
     ----------
+    number
+        Of the round, counted from 1.
     here
-        Who takes part: the run and the hospital of each update.
-    weights
-        How much each update counts, ``[participants]``.
+        Whose updates came: the run and the hospital of each.
+    silent
+        Who takes part too and fell silent after its work, before its update was due.
+    weight
+        How much the update of a hospital counts, ``[runs, hospitals]``.
     rngs
         For each run a generator that goes on from round to round.
     in_full
         For each run whether it needs the whole protocol, or a short way to the same result will do.
+    kept
+        For each run whether the values in its messages are kept; else nobody looks at them.
     model
         The global models before this round, ``[runs, D]``.
     memory
         An aggregator's own notes, one dict for all runs, empty before the first round and kept until the last.
+    inside
+        For each run the noise that hospitals add themselves, if the aggregator can have them do so (`adds_noise`).
     """
 
+    number: int
     here: Here
-    weights: np.ndarray
+    silent: Here
+    weight: np.ndarray
     rngs: Sequence[np.random.Generator]
     in_full: Sequence[bool]
+    kept: Sequence[bool]
     model: Tensor
     memory: dict
+    inside: Sequence[Inside] = ()
+
+    @property
+    def weights(self) -> np.ndarray:
+        """How much each update counts, ``[participants]``."""
+        return self.weight[self.here.run, self.here.hospital]
+
+    def of_run(self, run: int, updates: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of one run the hospitals that take part, their updates (0 for the silent ones), and who is still there."""
+        came, silent = self.here.members[run], self.silent.members[run]
+        own = updates[torch.from_numpy(self.here.run == run)].numpy()
+        if not len(silent):
+            return came, own, np.ones(len(came), dtype=bool)
+        order = np.argsort(np.concatenate([came, silent]))
+        padded = np.concatenate([own, np.zeros((len(silent), own.shape[1]), own.dtype)])
+        return np.concatenate([came, silent])[order], padded[order], (order < len(came))
 
     def dense(self, updates: Tensor) -> tuple[Tensor, Tensor]:
         """The updates ``[participants, D]`` as ``[runs, hospitals, D]``, and who is here ``[runs, hospitals]``."""
@@ -69,12 +144,27 @@ class Aggregator:
         after the first round.
     shows_participants
         Whether the messages tell hospitals who takes part.
+    largest
+        Largest size of a number in an update.
+    adds_noise
+        Whether the noise of `HospitalDP` is inside the sum, in shares that hospitals add themselves (`noise_inside`).
     """
 
     linear: ClassVar[bool] = True
     sees: ClassVar[str | None] = UPDATES
     delivers: ClassVar[bool] = False
     shows_participants: ClassVar[bool] = False
+    adds_noise: ClassVar[bool] = False
+
+    largest: ClassVar[float] = math.inf
+
+    def needs(self, n: int) -> int:
+        """How many of n hospitals must still be there when updates are due; with fewer a round is abandoned."""
+        return 1
+
+    def in_round(self, this: Round, run: int) -> Aggregator:
+        """Itself as it works in one run of a round, where the number of the round or its model make a difference."""
+        return self
 
     def grid_step(self, n: int, rows: int) -> float:
         """Refuse what cannot work for n hospitals with so many rows; the step to which a single update is rounded.
@@ -82,6 +172,20 @@ class Aggregator:
         Asked for every round before anything is trained. 0 stands for no rounding.
         """
         return 0.0
+
+    def noise_inside(self, sizes: Collection[int], d: int, promise: HospitalDP, steps: int) -> Inside:
+        """The noise that keeps a promise for so many rounds, for an aggregator with `adds_noise`.
+
+        Parameters
+        ----------
+        sizes
+            How many hospitals take part in a round, all numbers that occur.
+        d
+            Numbers in an update.
+        promise, steps
+            What is promised, and in how many rounds the most diligent hospital takes part.
+        """
+        raise NotImplementedError
 
     def aggregate(
         self, updates: np.ndarray, weights: np.ndarray, *, alive: np.ndarray, rng: np.random.Generator
@@ -104,6 +208,11 @@ class Aggregator:
         mean : array [d]
         messages : list of tuple
             Sender and receiver (their positions, or "server"), what it is, bytes, values (None: not kept).
+
+        Raises
+        ------
+        AbandonedRound
+            If too few are alive for a mean.
         """
         raise NotImplementedError
 
@@ -114,8 +223,9 @@ class Aggregator:
         return self.aggregate(updates, weights, alive=alive, rng=rng)
 
     def together(self, updates: Tensor, this: Round) -> tuple[Tensor, list[list[tuple]]]:
-        """The mean of every run ``[runs, D]`` and its messages, run by run; nobody looks at runs without participants.
+        """The mean of every run ``[runs, D]`` and its messages, run by run; nobody looks at runs without updates.
 
+        Of a run whose round is abandoned the last messages are those of `abandoned`.
         In these messages ends are numbers of hospitals (or "server"): positions that `aggregate` gives become those.
 
         Parameters
@@ -127,15 +237,17 @@ class Aggregator:
         """
         n_runs, d = this.model.shape
         mean, messages = updates.new_zeros(n_runs, d), []
-        for r, members in enumerate(this.here.members):
-            if not len(members):
+        for r in range(n_runs):
+            members, own, alive = this.of_run(r, updates)
+            if not len(members) or (not alive.any() and self.needs(len(members)) < 2):
                 messages.append([])
                 continue
-            mine = this.here.run == r
-            act = self.aggregate if this.in_full[r] else self.quick
-            everybody = np.ones(len(members), dtype=bool)
-            own = updates[torch.from_numpy(mine)].numpy()
-            total, sent = act(own, this.weights[mine], alive=everybody, rng=this.rngs[r])
+            way = self.in_round(this, r)
+            act = way.aggregate if this.in_full[r] else way.quick
+            try:
+                total, sent = act(own, this.weight[r, members], alive=alive, rng=this.rngs[r])
+            except AbandonedRound as stopped:
+                total, sent = np.zeros(d), stopped.messages + abandoned(range(len(members)))
             if np.shape(total) != (d,):
                 raise ValueError(f"aggregator must return the mean as {d} numbers; its shape is {np.shape(total)}.")
             mean[r] = torch.as_tensor(total)
@@ -148,9 +260,10 @@ class OpenSum(Aggregator):
     """No aggregator: the server gets every update and takes the weighted mean (McMahan et al., Algorithm 1)."""
 
     def aggregate(self, updates, weights, *, alive, rng=None) -> tuple[np.ndarray, list[tuple]]:
+        checked, weights, alive = uploads(updates, weights, alive)
         came = np.flatnonzero(alive)
-        mean = np.average(updates[came], axis=0, weights=weights[came])
-        return mean, [(int(h), "server", "update", BYTES * updates.shape[1], updates[h]) for h in came]
+        mean = np.average(checked[came], axis=0, weights=weights[came])
+        return mean, [(int(h), "server", "update", BYTES * checked.shape[1], updates[h]) for h in came]
 
     def together(self, updates: Tensor, this: Round) -> tuple[Tensor, list[list[tuple]]]:
         run, weight = this.here.run, this.weights
@@ -161,6 +274,9 @@ class OpenSum(Aggregator):
         return mean, [[(h, "server", "update", n_bytes, next(sent)) for h in m] for m in this.here.members]
 
 
+_METHODS = ("needs", "in_round", "grid_step", "noise_inside", "together")
+
+
 class _Undeclared(Aggregator):
     """An object that has `aggregate` and declares nothing, or only some things; the rest counts as seen."""
 
@@ -169,21 +285,32 @@ class _Undeclared(Aggregator):
     def __init__(self, way) -> None:
         self.aggregate = way.aggregate
         self.quick = getattr(way, "quick", way.aggregate)
-        for name in ("linear", "sees", "delivers", "shows_participants", "grid_step", "together"):
+        for name in ("linear", "sees", "delivers", "shows_participants", "adds_noise", "largest", *_METHODS):
             if hasattr(way, name):
                 setattr(self, name, getattr(way, name))
 
 
+def abandoned(members: Iterable[int]) -> list[tuple]:
+    """How a round ends for those in it that came to nothing: a note to each of them, which takes no bytes."""
+    return [("server", h, ABANDONED, 0, None) for h in members]
+
+
 def combine(aggregator: Aggregator, updates: Tensor, this: Round) -> tuple[Tensor, list[list[tuple]]]:
-    """What an aggregator makes of one round, ``[runs, D]`` and messages; 0 where nobody came."""
+    """What an aggregator makes of one round, ``[runs, D]`` and messages; 0 where nobody came or it was abandoned."""
     mean, messages = aggregator.together(updates, this)
     if tuple(mean.shape) != tuple(this.model.shape) or len(messages) != len(this.model):
         want, got = tuple(this.model.shape), tuple(mean.shape)
         raise ValueError(f"aggregator must return means {want} and the messages of each run; got {got}.")
-    nobody = [not len(members) for members in this.here.members]
-    if any(nobody):
-        mean = mean.masked_fill(torch.tensor(nobody).unsqueeze(1), 0)
+    messages = [list(sent) for sent in messages]
+    nothing = [not len(own) or came_to_nothing(sent) for own, sent in zip(this.here.members, messages, strict=True)]
+    if any(nothing):
+        mean = mean.masked_fill(torch.tensor(nothing).unsqueeze(1), 0)
     return mean, messages
+
+
+def came_to_nothing(messages: Sequence[tuple]) -> bool:
+    """Whether these messages of a round end with its being abandoned."""
+    return bool(messages) and messages[-1][2] == ABANDONED
 
 
 def as_aggregator(way) -> Aggregator:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fedlab_utils import fleet
+from fedlab_utils._arguments import brief, function
 from fedlab_utils.data import Federation, Hospital
 from fedlab_utils.federated import scores
 from fedlab_utils.federated.diary import test_rows
@@ -65,8 +66,8 @@ def side_by_side(
 ) -> dict[str, FederatedRun]:
     """What `compare` trains, as a run for each setting, with its models and its ledger.
 
-    Settings that differ only in numbers of the local training (epochs, steps, rate, proximal term, participation)
-    or of a promise of privacy (budget, noise, clip norm) are trained together in one fleet.
+    Settings that differ only in numbers of the local training (epochs, steps, rate, proximal term), in participation or
+    dropout, or in those of a promise of privacy (budget, noise, clip norm) are trained together in one fleet.
 
     Parameters
     ----------
@@ -86,8 +87,10 @@ def side_by_side(
     ValueError
         As `compare`.
     """
-    if not settings:
-        raise ValueError("settings must name at least one setting, such as {'one epoch': {'local_epochs': 1}}.")
+    if not isinstance(settings, dict) or not settings or not all(isinstance(s, dict) for s in settings.values()):
+        example = "{'one epoch': {'local_epochs': 1}}"
+        raise ValueError(f"settings must name at least one setting, such as {example}; got {brief(settings)}.")
+    function("on_round", on_round)
     federations = as_replicates(federation, seeds)
     full = {name: settled(federations, common | setting) for name, setting in settings.items()}
     done = {}
@@ -133,7 +136,10 @@ def baselines(
     - ``"best possible"``: the true risk, where the data are simulated and it is known.
 
     Local and pooled models do the work of a federated run: ``rounds * local_epochs`` passes over their rows,
-    or ``rounds * local_steps`` batches.
+    or ``rounds * local_steps`` batches. Only "best possible" is a bound that nobody beats. On small tables "pooled" is
+    neither trained to its end nor the best that could be made of the rows: with two hundred rows, 20 passes of the
+    default network gave an AUC of .77 and 400 passes one of .71, where logistic regression has .77. So set a small
+    federation beside ``baselines(..., hidden=(), rounds=400)`` too, whose "pooled" is logistic regression.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from fedlab_utils import fleet
 from fedlab_utils.data import Federation
 from fedlab_utils.data.hospitals import dealing
 from fedlab_utils.federated import scores
-from fedlab_utils.federated.aggregators import BYTES
-from fedlab_utils.federated.plan import Here, Plan
+from fedlab_utils.federated.aggregators import BYTES, Round
+from fedlab_utils.federated.plan import Plan
 from fedlab_utils.federated.protections import Promise
 from fedlab_utils.federated.runs import FederatedRun
 from fedlab_utils.privacy import FOLLOWS, Entry, Ledger, Mechanism, RecordDP
@@ -29,33 +30,34 @@ class Diary:
         self._tests = test_rows(plan.federations)
         self._scores = [self._evaluate()]
         self._messages: list[list[tuple]] = [[] for _ in plan.runs]
-        self._took_part = np.zeros_like(plan.size)  # in how many rounds
+        self._took_part = np.zeros_like(plan.size)  # in how many rounds its update left, even if it came to nothing
         distinct = {id(f): f for f in plan.federations}
         dealings = {k: None if plan.promises[0] is None else dealing(f) for k, f in distinct.items()}
         self._dealings = [dealings[id(f)] for f in plan.federations]
 
-    def write(self, here: Here, before: Tensor, sent: list[list[tuple]], model: fleet.Params) -> None:
+    def write(self, this: Round, sent: list[list[tuple]], model: fleet.Params) -> None:
         """Write one round down.
 
         Parameters
         ----------
-        before
-            The global models that participants were given, ``[runs, D]``.
+        this
+            The round: who was given which model, and whose updates came.
         sent
             For each run the messages of the aggregator.
         model
             The global models after it.
         """
-        turn, plan = len(self._scores), self.plan
+        turn, before, plan = this.number, this.model, self.plan
         self.model = model
-        np.add.at(self._took_part, (here.run, here.hospital), 1)
+        np.add.at(self._took_part, (this.here.run, this.here.hospital), 1)
         known = turn > 1 and plan.aggregator.delivers  # from the last round's own messages
-        for r, members in enumerate(here.members):
+        for r, both in enumerate(zip(this.here.members, this.silent.members, strict=True)):
+            members = np.sort(np.concatenate(both))
             seed, n_bytes = int(plan.seed_of[r]), BYTES * before.shape[1]
             down = [] if known else [("server", h, "global model", n_bytes, before[r].numpy()) for h in members]
             for sender, receiver, what, n_bytes, values in down + sent[r]:
                 ends = (end if isinstance(end, str) else plan.names[end] for end in (sender, receiver))
-                kept = values if plan.record and seed == 0 else None
+                kept = values if this.kept[r] else None
                 self._messages[r].append((turn, seed, *ends, what, n_bytes, kept))
         self._scores.append(self._evaluate())
 
@@ -63,11 +65,14 @@ class Diary:
         """A `FederatedRun` for each setting, as far as it has come."""
         plan, replicates, found = self.plan, len(self.plan.federations), []
         private = plan.protection.mechanisms(self._took_part, rounds=len(self._scores) - 1)
+        server = plan.protection.at_the_server(self._took_part)
         for m, setting in enumerate(plan.settings):
             own = slice(m * replicates, (m + 1) * replicates)
             metrics = tuple({name: values[own] for name, values in table.items()} for table in self._scores)
             messages = tuple(tuple(log) for log in self._messages[own])
-            told = entries(setting.privacy, private[own], plan.names, self._dealings, sees=plan.aggregator.sees)
+            about = dict(sees=plan.aggregator.sees, step=float(plan.protection.grid[own].max()))
+            about["server"] = server and server[own]
+            told = entries(setting.privacy, private[own], plan.names, self._dealings, **about)
             ledgers = (Ledger((*f.ledger.entries, *e)) for f, e in zip(plan.federations, told, strict=True))
             model = self.model[own].clone()
             found.append(FederatedRun(model, plan.task, tuple(plan.names), metrics, messages, tuple(ledgers)))
@@ -105,6 +110,8 @@ def entries(
     dealings: Sequence[int | None],
     *,
     sees: str | None,
+    step: float = 0.0,
+    server: Sequence[Sequence[Mechanism]] | None = None,
 ) -> list[tuple[Entry, ...]]:
     """What a training under one promise released, for each of its runs; what the runs have in common is shared.
 
@@ -116,23 +123,40 @@ def entries(
         For each run which dealing of patients to hospitals it used.
     sees
         What the server learns of the updates; None if nothing.
+    step
+        To which the aggregator rounds an update; 0 if it does not.
+    server
+        For each run and hospital what the server sees, where that is noisy too: the same releases as `mechanisms`, in
+        the eyes of another viewer.
     """
     everybody, detail = ", ".join(names), f"{len(mechanisms)} runs"
+    on_a_grid = {MODELS if server else sees or MODELS: f", grid step {step:.2g}"} if step else {}
     tested = Entry("metrics on test rows", everybody, "outsider", detail=detail)
-    in_the_open = (Entry(sees, everybody, "server", detail=detail),) if sees else ()
+    in_the_open = (Entry(sees, everybody, "server", detail=detail + on_a_grid.get(sees, "")),) if sees else ()
     if promise is None:
-        return [(*in_the_open, Entry(MODELS, everybody, "every hospital", detail=detail), tested)] * len(mechanisms)
+        given = Entry(MODELS, everybody, "every hospital", detail=detail + on_a_grid.get(MODELS, ""))
+        return [(*in_the_open, given, tested)] * len(mechanisms)
     by_record = isinstance(promise, RecordDP)
     what, viewer = (sees, "server") if by_record and sees else (MODELS, "every hospital")
     follow = (Entry(MODELS, everybody, "every hospital", FOLLOWS, detail),) if sees else ()
-    shared = follow if by_record else in_the_open
+    shared = follow if by_record else () if server else in_the_open
     ledgers = []
     for r, (by_hospital, dealt) in enumerate(zip(mechanisms, dealings, strict=True)):
         where = dealt if by_record else None
         own = [
-            Entry(what, name, viewer, m.guarantee, f"run {r}", m, where)
+            Entry(what, name, viewer, m.guarantee, f"run {r}{on_a_grid.get(what, '')}", m, where, server and object())
             for name, m in zip(names, by_hospital, strict=True)
             if m.steps
         ]
+        if server:
+            own += _as_the_server_sees(own, server[r], names, sees)
         ledgers.append((*own, *shared, tested))
     return ledgers
+
+
+def _as_the_server_sees(
+    own: Sequence[Entry], server: Sequence[Mechanism], names: Sequence[str], sees: str
+) -> list[Entry]:
+    """The same releases once more; what both entries of a pair have in common is that they are one."""
+    by_name = dict(zip(names, server, strict=True))
+    return [replace(e, what=sees, viewer="server", mechanism=by_name[e.hospital]) for e in own]

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fedlab_utils import fleet
-from fedlab_utils._arguments import number, one_of, whole, widths
+from fedlab_utils._arguments import flag, number, one_of, whole, widths
 from fedlab_utils.data import Federation, Hospital
 from fedlab_utils.federated.aggregators import Aggregator, as_aggregator
-from fedlab_utils.federated.protections import PROTECTIONS, Promise, refuse
+from fedlab_utils.federated.protections import Promise, protection_for, refuse
 from fedlab_utils.fleet.batches import n_steps
-from fedlab_utils.fleet.randomness import LOCAL_WORK, LOTTERY, ROUNDING, generator, noise_generator
+from fedlab_utils.fleet.randomness import DROPOUT, LOCAL_WORK, LOTTERY, ROUNDING, generator, noise_generator
 from fedlab_utils.privacy import HospitalDP
 
-PER_RUN = ("local_epochs", "local_steps", "lr", "proximal", "participation", "privacy")  # may differ in one fleet
+# What may differ in one fleet.
+PER_RUN = ("local_epochs", "local_steps", "lr", "proximal", "participation", "dropout", "privacy")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Setting:
     strategy: str = "fedavg"
     proximal: float = 0.0
     participation: float = 1.0
+    dropout: float = 0.0
     privacy: Promise = None
     aggregator: Aggregator | None = None
     seed: int = 0
@@ -63,6 +65,9 @@ class Setting:
         participation = number("participation", self.participation)
         if not 0 < participation <= 1:
             raise ValueError(f"participation must be a share above 0 and at most 1; got {participation}.")
+        dropout = number("dropout", self.dropout)
+        if dropout >= 1:
+            raise ValueError(f"dropout must be a chance from 0 to below 1; got {dropout}.")
         way = as_aggregator(self.aggregator)
         if way.shows_participants and getattr(self.privacy, "participants_hidden", False):
             raise ValueError("participants_hidden must be False: this aggregator may show hospitals who takes part.")
@@ -70,6 +75,17 @@ class Setting:
             raise ValueError(
                 "privacy must not be HospitalDP here: its noise is made for a mean, which this aggregator "
                 "does not say it gives (linear = True)."
+            )
+        if way.adds_noise and not isinstance(self.privacy, HospitalDP):
+            raise ValueError(
+                "privacy must be privacy.HospitalDP(...) with this aggregator, under which hospitals add its noise to "
+                f"their sum; got {self.privacy!r}."
+            )
+        if isinstance(self.privacy, HospitalDP) and self.privacy.max_update_norm > way.largest:
+            raise ValueError(
+                f"max_update_norm must be at most limit = {way.largest:g} of the aggregator, as one number may be as "
+                f"long as the whole update; got {self.privacy.max_update_norm:g}: raise limit (with bits to keep its "
+                "grid fine), or clip shorter, which costs less with a smaller lr."
             )
         if way.delivers and participation < 1:
             raise ValueError(f"participation must be 1 where hospitals alone can read the sum; got {participation}.")
@@ -82,6 +98,8 @@ class Setting:
         for name in ("lr", "proximal"):
             self._keep(name, number(name, getattr(self, name)))
         self._keep("participation", participation)
+        self._keep("dropout", dropout)
+        self._keep("record", flag("record", self.record))
         self._keep("hidden", widths(self.hidden))
         self._keep("seed", whole("seed", self.seed, least=0))
 
@@ -94,24 +112,26 @@ class Setting:
         same_kind = type(self.privacy) is type(other.privacy)
         return same_kind and all(getattr(self, name) == getattr(other, name) for name in shared)
 
-    def own_stream(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        """What sets the random numbers of a private training apart from those of every other setting.
+    def own_stream(self, rows: bytes) -> tuple[int, ...]:
+        """What sets the random numbers of a private training apart from those of every other one.
 
         Promises compose only if each release has coins and noise of its own: two models with the same noise differ
-        by what the noise should hide. Without a promise, settings share their random numbers, so that their
-        differences are not due to luck.
+        by what the noise should hide. So neither another setting nor other patients ever meet the same noise, under
+        one seed; only the very same training repeats itself. Without a promise, settings share their random numbers,
+        so that their differences are not due to luck.
 
         Parameters
         ----------
-        sizes
-            Training rows of each hospital.
+        rows
+            What stands for the training rows of *all* hospitals (`fingerprint`): from the second round on a hospital
+            works on what the others sent, so its own rows do not suffice.
         """
         if self.privacy is None:
             return ()
         way = self.aggregator
         about = sorted((k, repr(v)) for k, v in vars(self).items() if k not in ("aggregator", "record", "seed"))
         about.append(("aggregator", _described(way)))
-        return (zlib.crc32(repr((about, list(sizes))).encode()),)
+        return (int.from_bytes(sha256(repr(about).encode() + rows).digest()),)
 
 
 @dataclass(frozen=True)
@@ -137,6 +157,12 @@ class Here:
         """The hospital of each participant, ``[participants]``."""
         return np.concatenate(self.members)
 
+    def only(self, some: np.ndarray) -> Here:
+        """Some of the participants, ``[participants]`` true or false."""
+        ends = np.cumsum([len(m) for m in self.members])[:-1]
+        own = zip(self.members, np.split(some, ends), strict=True)
+        return Here([members[chosen] for members, chosen in own], self.n_hospitals)
+
 
 class Plan:
     """One fleet of trainings, settled before the first round: settings x replicates x hospitals, side by side.
@@ -150,6 +176,10 @@ class Plan:
         ``[runs, hospitals]``: training rows, local steps in a round, and how much a hospital counts in the mean.
     schedule
         For each run and round the hospitals that take part. Settled in advance, since noise is calibrated for it.
+    silent
+        For each run ``[rounds, hospitals]``: whether a hospital's line fails in a round in which it takes part.
+    rows_a_patient
+        For each run the most training rows of one patient.
     planned
         ``[runs, hospitals]``: in how many rounds each takes part.
     grid
@@ -172,15 +202,17 @@ class Plan:
         self.seed_of = np.tile(np.arange(replicates), len(settings))  # of each run
         self.runs = range(len(self.seed_of))
         self.promises = [s.privacy for s in settings for _ in range(replicates)]
-        protection = PROTECTIONS[type(self.promises[0])]
+        protection = protection_for(self.promises[0], self.aggregator)
 
         def each_run(name: str) -> np.ndarray:
             return np.repeat([np.nan if getattr(s, name) is None else getattr(s, name) for s in settings], replicates)
 
         self.lr, self.proximal, self.share = each_run("lr"), each_run("proximal"), each_run("participation")
+        self._dropout = each_run("dropout")
 
         self.X, self.y, self.rows = training_rows([f.hospitals for f in federations])
         self.size = np.array([[len(r) for r in own] for own in self.rows])[self.seed_of]
+        self.rows_a_patient = [federations[s].rows_a_patient or 1 for s in self.seed_of]
         self.batch = np.minimum(self.batch_size, self.size)  # rows in a batch
         epochs, given = each_run("local_epochs")[:, None], each_run("local_steps")[:, None]
         in_epochs = n_steps(epochs, self.size, self.batch_size, protection.sampling)
@@ -190,13 +222,16 @@ class Plan:
 
         # Random numbers: a run's own stream if it makes a promise, the operating system's if it is to be secure.
         self._secure = [p is not None and p.secure for p in self.promises]
-        self._apart = [settings[r // replicates].own_stream(self.size[r].tolist()) for r in self.runs]
+        prints = {id(f): fingerprint(f) for f in federations} if any(self.promises) else {}
+        prints = [prints.get(id(f), b"") for f in federations]
+        self._apart = [settings[r // replicates].own_stream(prints[self.seed_of[r]]) for r in self.runs]
         self._work = [[self.source(r, LOCAL_WORK, h) for h in range(len(self.names))] for r in self.runs]
         self.aggregator_rngs = [generator(self.seed, s, ROUNDING) for s in self.seed_of]  # no promise rests on these
 
         draw = _by_coins if protection.tosses_coins else _by_number
         lottery = zip((self.source(r, LOTTERY) for r in self.runs), self.share, strict=True)
         self.schedule = [draw(rng, self.rounds, len(self.names), share) for rng, share in lottery]
+        self.silent = [self._line_fails(r) for r in self.runs]
         self.planned = np.array([np.bincount(np.concatenate(own), minlength=len(self.names)) for own in self.schedule])
         self.grid = np.array([self._coarsest(r) for r in self.runs])
         self.start = starts(federations, self.hidden, self.seed)[torch.from_numpy(self.seed_of)]
@@ -211,6 +246,11 @@ class Plan:
     def here(self, turn: int) -> Here:
         """Who takes part in round `turn`, counted from 0."""
         return Here([own[turn] for own in self.schedule], len(self.names))
+
+    def came(self, turn: int) -> np.ndarray:
+        """Who of those in round `turn` does not fall silent before its update is due, ``[participants]``."""
+        here = self.here(turn)
+        return ~np.array(self.silent)[here.run, turn, here.hospital]
 
     def local_training(self, given: fleet.Params, here: Here, **others) -> fleet.Params:
         """What each participant makes of its model on its own rows, all in one call of `fleet.fit`.
@@ -234,10 +274,42 @@ class Plan:
         )
         return fleet.fit(given, **arguments | others)
 
+    def _line_fails(self, run: int) -> np.ndarray:
+        """Which hospital's line fails in which round, ``[rounds, hospitals]``: each by coins of its own.
+
+        Raises
+        ------
+        ValueError
+            If too few are left in every single round.
+        """
+        chance, n = self._dropout[run], len(self.names)
+        if not chance:
+            return np.zeros((self.rounds, n), dtype=bool)
+        coins = [self.source(run, DROPOUT, h).random(self.rounds) for h in range(n)]
+        silent = np.stack(coins, axis=1) < chance
+        some = [(len(m), (~silent[turn, m]).sum()) for turn, m in enumerate(self.schedule[run]) if len(m)]
+        if some and all(left < self.aggregator.needs(n_here) for n_here, left in some):
+            needs = min(self.aggregator.needs(n_here) for n_here, _ in some)
+            raise ValueError(
+                f"dropout={chance:g} leaves fewer than {needs} hospitals (the threshold of the aggregator) in every "
+                f"round of seed {self.seed_of[run]}: nothing would be trained."
+            )
+        return silent
+
     def _coarsest(self, run: int) -> float:
         """The coarsest step of the aggregator's grid in one run, once it agrees to all of its rounds."""
         sums = {(len(m), int(self.weight[run][m].sum())) for m in self.schedule[run] if len(m)}
         return max((self.aggregator.grid_step(*own) for own in sorted(sums)), default=0.0)
+
+
+def fingerprint(federation: Federation) -> bytes:
+    """What no other training rows have (SHA-256): features and labels of every hospital, in their order."""
+    found = sha256()
+    for h in federation.hospitals:
+        found.update(repr((h.name, tuple(h.X_train.shape))).encode())
+        for rows in (h.X_train, h.y_train):
+            found.update(rows.contiguous().numpy())
+    return found.digest()
 
 
 def _described(aggregator) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 
 from fedlab_utils.data import Federation
+from fedlab_utils.federated.aggregators import Aggregator, Inside
 from fedlab_utils.fleet.batches import Sampling
-from fedlab_utils.fleet.randomness import SERVER_NOISE
+from fedlab_utils.fleet.randomness import NOISE_SHARES, SERVER_NOISE
 from fedlab_utils.privacy import HospitalDP, Mechanism, RecordDP
 
 if TYPE_CHECKING:
@@ -33,14 +35,19 @@ class Protection:
         All hospitals have the same weight, whatever the strategy.
     sampling
         How the local training draws its batches; see `fleet.fit`.
+    grid
+        ``[runs]``: the step to which an update is rounded; 0 if it is not.
+    inside
+        For each run the noise that hospitals add to their sum themselves, if they do.
     """
 
     tosses_coins: ClassVar[bool] = False
     counts_alike: ClassVar[bool] = False
     sampling: ClassVar[Sampling] = "shuffle"
+    inside: Sequence[Inside] = ()
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+        self.plan, self.grid = plan, plan.grid
 
     def local(self, here: Here) -> dict:
         """What the local training gets besides: arguments of `fleet.fit`, more or in the place of the plan's."""
@@ -66,6 +73,10 @@ class Protection:
         """
         return [[] for _ in self.plan.runs]
 
+    def at_the_server(self, took_part: np.ndarray) -> list[list[Mechanism]] | None:
+        """The same as the server sees it, where it holds a noisy sum and nothing before the noise; None elsewhere."""
+        return None
+
 
 class RecordProtection(Protection):
     """`RecordDP`: DP-SGD within each hospital, so that nothing has to be done to what leaves it."""
@@ -89,8 +100,11 @@ class RecordProtection(Protection):
     def mechanisms(self, took_part: np.ndarray, rounds: int) -> list[list[Mechanism]]:
         numbers = (n.tolist() for n in (self.noise, self.rate, took_part * self.plan.steps, self.plan.size))
         return [
-            [Mechanism(s, q, t, p.delta, p.unit, n, secret=p.secure) for s, q, t, n in zip(*own, strict=True)]
-            for p, *own in zip(self.plan.promises, *numbers, strict=True)
+            [
+                Mechanism(s, q, t, p.delta, p.unit, n, secret=p.secure, records=most)
+                for s, q, t, n in zip(*own, strict=True)
+            ]
+            for p, most, *own in zip(self.plan.promises, self.plan.rows_a_patient, *numbers, strict=True)
         ]
 
 
@@ -101,24 +115,31 @@ class HospitalProtection(Protection):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
-        self.noise = np.array([
+        self.clip = np.array([promise.max_update_norm for promise in plan.promises])
+        self.noise = self._noise()
+        self.divisor = plan.share * len(plan.names)  # how many take part in a round, on average
+        # Rounding to a grid makes an update longer by up to this, so it is clipped shorter.
+        slack = self.grid * plan.start.n_parameters**0.5
+        if (slack > self.clip / 10).any():
+            worst = (slack / self.clip).argmax()
+            raise ValueError(
+                f"aggregator rounds updates to steps of {self.grid[worst]:.2g}, too coarse for "
+                f"max_update_norm={self.clip[worst]:g}; give it more bits or {self._instead}."
+            )
+        self.limit = self.clip - slack
+
+    _instead: ClassVar[str] = "a smaller limit"
+
+    def _noise(self) -> np.ndarray:
+        """Noise multipliers, ``[runs]``, and what the noise comes from."""
+        plan = self.plan
+        self.sources = [plan.source(r, SERVER_NOISE) for r in plan.runs]
+        return np.array([
             promise.noise(sampling=q, steps=plan.rounds)
             if promise.participants_hidden
             else promise.noise(sampling=1.0, steps=max(int(own.max()), 1))
             for promise, q, own in zip(plan.promises, plan.share, plan.planned, strict=True)
         ])  # fmt: skip
-        self.clip = np.array([promise.max_update_norm for promise in plan.promises])
-        self.sources = [plan.source(r, SERVER_NOISE) for r in plan.runs]
-        self.divisor = plan.share * len(plan.names)  # how many take part in a round, on average
-        # Rounding to a grid makes an update longer by up to this, so it is clipped shorter.
-        slack = plan.grid * plan.start.n_parameters**0.5
-        if (slack > self.clip / 10).any():
-            worst = (slack / self.clip).argmax()
-            raise ValueError(
-                f"aggregator rounds updates to steps of {plan.grid[worst]:.2g}, too coarse for "
-                f"max_update_norm={self.clip[worst]:g}; give it more bits or a smaller limit."
-            )
-        self.limit = self.clip - slack
 
     def leave(self, updates: Tensor, here: Here) -> Tensor:
         length = torch.linalg.vector_norm(updates, dim=1).clamp_min(1e-30)
@@ -143,7 +164,52 @@ class HospitalProtection(Protection):
         return found
 
 
+class InsideProtection(HospitalProtection):
+    """`HospitalDP` with an aggregator under which hospitals add the noise to the sum, and the server adds none.
+
+    Nobody holds a sum without noise, so the promise holds against the server too. Hospitals pay for the rounds in
+    which they take part, and sampling does not help: there is no accounting of it for this noise.
+    """
+
+    _instead = "a promise that needs less noise"
+
+    def _noise(self) -> np.ndarray:
+        plan, found = self.plan, []
+        for r, promise in enumerate(plan.promises):
+            sizes = {len(members) for members in plan.schedule[r] if len(members)} or {len(plan.names)}
+            steps = max(int(plan.planned[r].max()), 1)
+            own = plan.aggregator.noise_inside(sizes, plan.start.n_parameters, promise, steps)
+            sources = [plan.source(r, NOISE_SHARES, h) for h in range(len(plan.names))]
+            found.append(replace(own, sources=sources))
+        self.inside = found
+        self.grid = np.array([own.step for own in found])
+        return np.array([own.noise_multiplier for own in found])
+
+    def arrive(self, mean: Tensor, here: Here) -> Tensor:
+        came = np.array([len(members) for members in here.members]) / self.divisor
+        return mean * torch.from_numpy(came).to(mean).unsqueeze(1)
+
+    def mechanisms(self, took_part: np.ndarray, rounds: int) -> list[list[Mechanism]]:
+        return self._seen_by("every hospital", took_part)
+
+    def at_the_server(self, took_part: np.ndarray) -> list[list[Mechanism]]:
+        return self._seen_by("server", took_part)
+
+    def _seen_by(self, viewer: str, took_part: np.ndarray) -> list[list[Mechanism]]:
+        found = []
+        for p, inside, own in zip(self.plan.promises, self.inside, took_part.tolist(), strict=True):
+            event = inside.events[viewer]
+            about = dict(delta=p.delta, unit=p.unit, units=len(own), secret=p.secure, event=event)
+            found.append([Mechanism(event.noise_multiplier, steps=t, **about) for t in own])
+        return found
+
+
 PROTECTIONS = {type(None): Protection, RecordDP: RecordProtection, HospitalDP: HospitalProtection}
+
+
+def protection_for(promise: Promise, aggregator: Aggregator) -> type[Protection]:
+    """What a promise does to rounds with this aggregator."""
+    return InsideProtection if aggregator.adds_noise else PROTECTIONS[type(promise)]
 
 
 def refuse(promise: Promise, federations: Sequence[Federation]) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from fedlab_utils import fleet
 from fedlab_utils._progress import progress
-from fedlab_utils.federated.aggregators import Round, combine
+from fedlab_utils.federated.aggregators import Round, abandoned, came_to_nothing, combine
 from fedlab_utils.federated.diary import Diary
 from fedlab_utils.federated.plan import Plan
-from fedlab_utils.federated.runs import FederatedRun
+from fedlab_utils.federated.runs import FederatedRun, warn_if_diverged
 
 
 @fleet.one_thread()
@@ -24,16 +25,30 @@ def carry_out(plan: Plan, on_round: Callable[[list[FederatedRun]], bool | None] 
     model, protection, memory = plan.start, plan.protection, {}  # w_0
     diary = Diary(plan, model)
     first = plan.seed_of == 0  # the others' messages are only counted
+    kept = first & plan.record
     for turn in progress(range(plan.rounds), "Rounds", plan.rounds, quiet=on_round is not None):
-        here = plan.here(turn)  # S_t
+        here, came = plan.here(turn), plan.came(turn)  # S_t, and whose line will hold
         given = model[torch.from_numpy(here.run)]
         trained = plan.local_training(given, here, **protection.local(here))  # ClientUpdate(k, w_t)
         updates = protection.leave(trained.flat() - given.flat(), here)
-        before, weights = model.flat(), plan.weight[here.run, here.hospital]  # n_k
-        this = Round(here, weights, plan.aggregator_rngs, first, before, memory)
-        mean, sent = combine(plan.aggregator, updates, this)  # sum of n_k / n (w_k - w_t)
-        model = model.like(before + protection.arrive(mean, here))  # w_(t+1)
-        diary.write(here, before, sent, model)
+        arrived, silent, before = here.only(came), here.only(~came), model.flat()
+        own = plan.weight, plan.aggregator_rngs, first, kept, before, memory, protection.inside  # n_k among them
+        this = Round(turn + 1, arrived, silent, *own)
+        mean, sent = combine(plan.aggregator, updates[torch.from_numpy(came)], this)  # sum of n_k / n (w_k - w_t)
+        change = protection.arrive(mean, arrived)
+        model = model.like(before + change.masked_fill(_stays(plan, this, sent), 0))  # w_(t+1)
+        diary.write(this, sent, model)
         if on_round is not None and on_round(diary.runs()) is True:
             break
-    return diary.runs()
+    runs = diary.runs()
+    warn_if_diverged(runs, plan.settings)
+    return runs
+
+
+def _stays(plan: Plan, this: Round, sent: list[list[tuple]]) -> Tensor:
+    """Whose model stays as it is, ``[runs, 1]``; where all fell silent, that is noted among the messages."""
+    for r, silent in enumerate(this.silent.members):
+        # Noise that the server adds comes whether anybody came or not: who came must not show.
+        if len(silent) and not len(this.here.members[r]) and not sent[r] and not plan.protection.tosses_coins:
+            sent[r] = abandoned(silent)
+    return torch.tensor([came_to_nothing(one) for one in sent]).unsqueeze(1)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,11 +15,20 @@ import torch
 from torch import Tensor
 
 from fedlab_utils import fleet
+from fedlab_utils.federated.aggregators import ABANDONED
 from fedlab_utils.federated.scores import ALL, METRICS, as_frame
 from fedlab_utils.fleet import losses
 from fedlab_utils.privacy import Ledger
 
+if TYPE_CHECKING:
+    from fedlab_utils.federated.plan import Setting
+
+RAN_AWAY = 100  # times the loss of the untrained model
 _MESSAGE = ["round", "seed", "sender", "receiver", "what", "bytes", "values"]
+
+
+class Diverged(UserWarning):
+    """A training ran away, mostly because its learning rate is too large."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,8 @@ class FederatedRun:
         "binary", "multiclass" or "regression", and the hospitals' names.
     metrics
         For each round (the first is the untrained model) and metric an array ``[seeds, hospitals + 1]``, the
-        last column over all test rows; `history` is the same as a table.
+        last column over all test rows; `history` is the same as a table. With more than two classes there is also
+        "classes": over how many of them the AUC is a mean, since a class without test rows has none.
     messages
         For each seed its messages; `transcript` is the same as a table.
     ledgers
@@ -64,7 +78,12 @@ class FederatedRun:
     def __repr__(self) -> str:
         what = f"{len(self.hospitals)} hospitals, {self.rounds} rounds, {len(self)} seeds"
         found = self.metrics[-1]["loss"][:, -1] if self.task == "regression" else self.auc
-        return f"FederatedRun({what}, {'loss' if self.task == 'regression' else 'AUC'} {np.mean(found):.3f})"
+        score = f"{'loss' if self.task == 'regression' else 'AUC'} {np.mean(found):.3f}"
+        if self.scored_classes.min() < self._n_classes:
+            score += f" over {self.scored_classes.min()} of {self._n_classes} classes, the others have no test rows"
+        if self.diverged:
+            score += f", diverged in {len(self.diverged)}"
+        return f"FederatedRun({what}, {score})"
 
     def __getitem__(self, seed: int) -> Model:
         if not -len(self) <= seed < len(self):
@@ -77,9 +96,42 @@ class FederatedRun:
         return len(self.metrics) - 1
 
     @property
+    def failed(self) -> list[list[int]]:
+        """For each seed the rounds that were abandoned, since too few were left: the model stayed as it was."""
+        return [sorted({m[0] for m in log if m[4] == ABANDONED}) for log in self.messages]
+
+    @property
     def auc(self) -> np.ndarray:
-        """AUC of each seed's finished model over all test rows, ``[seeds]``; missing in regression."""
+        """AUC of each seed's finished model over all test rows, ``[seeds]``; missing in regression.
+
+        With more than two classes the mean over `scored_classes` of each against the rest.
+        """
         return self.metrics[-1]["auc"][:, -1]
+
+    @property
+    def scored_classes(self) -> np.ndarray:
+        """Over how many classes `auc` speaks, ``[seeds]``: fewer than there are where one has no test row."""
+        if "classes" in self.metrics[-1]:
+            return self.metrics[-1]["classes"][:, -1]
+        return np.full(len(self), self._n_classes)
+
+    @property
+    def _n_classes(self) -> int:
+        return {"binary": 2, "regression": 0}.get(self.task, self.params.sizes[-1])
+
+    @cached_property
+    def diverged(self) -> dict[int, int]:
+        """Seeds whose training ran away, each with the first such round; empty if all went well.
+
+        Then the loss over all test rows is no finite number, or more than 100 times that of the untrained model. A
+        smaller `lr` helps; under a promise of privacy the noise alone can do it, where patients are few.
+        """
+        loss = np.stack([m["loss"][:, -1] for m in self.metrics])  # [rounds + 1, seeds]
+        with np.errstate(invalid="ignore"):
+            lost = ~(loss <= RAN_AWAY * loss[0])
+        lost[:, np.isnan(loss[0])] = False  # without test rows only the model itself can tell
+        lost[-1] |= ~self.params.flat().isfinite().all(1).numpy()
+        return {int(s): int(lost[:, s].argmax()) for s in np.flatnonzero(lost.any(0))}
 
     def predict_proba(self, X: Tensor | np.ndarray) -> Tensor:
         """Class probabilities ``[seeds, n, classes]``, a model for each seed; seeds are never averaged."""
@@ -121,12 +173,47 @@ class FederatedRun:
         return self.history[self.history["round"] == self.rounds].reset_index(drop=True)
 
 
+def warn_if_diverged(runs: Sequence[FederatedRun], settings: Sequence[Setting]) -> None:
+    """Say in one sentence, as a `Diverged` warning, that trainings ran away; the runs are kept as they are.
+
+    Under a promise of privacy only numbers that are no longer finite count: noise may cost any accuracy, and says so
+    in the scores.
+    """
+    found = []
+    for run, setting in zip(runs, settings, strict=True):
+        lost = run.diverged if setting.privacy is None else _not_finite(run)
+        found += [(turn, setting.lr) for turn in lost.values()]
+    if found:
+        turn, rates = min(turn for turn, _ in found), sorted({f"{lr:g}" for _, lr in found}, key=float)
+        warnings.warn(
+            f"Training diverged in {len(found)} of {sum(map(len, runs))} runs, first in round {turn}: the loss is no "
+            f"finite number or more than {RAN_AWAY} times that of the untrained model; try an lr below {rates[0]}.",
+            Diverged,
+            stacklevel=_frames_inside(),
+        )
+
+
+def _not_finite(run: FederatedRun) -> dict[int, int]:
+    broken = ~run.params.flat().isfinite().all(1).numpy()
+    return {s: turn for s, turn in run.diverged.items() if broken[s]}
+
+
+def _frames_inside() -> int:
+    """How many frames up the first one outside of the package is, for a warning that points at the caller's line."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("fedlab_utils", "contextlib"):
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
 def _predict(params: fleet.Params, X: Tensor | np.ndarray, task: str) -> Tensor:
     want = f"X must be rows of {params.sizes[0]} features as federation.transform(frame) makes them"
     if not isinstance(X, Tensor | np.ndarray):
         raise ValueError(f"{want}; got a {type(X).__name__}.")
     if X.ndim != 2 or X.shape[1] != params.sizes[0]:
         raise ValueError(f"{want}; got shape {tuple(X.shape)}.")
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "biuf":
+        raise ValueError(f"{want}, all of them numbers; got an array of {X.dtype}.")
     X = torch.as_tensor(X, dtype=params.biases[0].dtype)
     with torch.no_grad(), fleet.one_thread():
         return losses.probabilities(fleet.forward(params, X), task)

@@ -32,7 +32,9 @@ def metrics(
     Returns
     -------
     dict
-        "loss" (nats or squared error), "accuracy" and "auc"; missing where undefined.
+        "loss" (nats or squared error), "accuracy" and "auc"; missing where undefined. With more than two classes the
+        AUC is the mean, over those that have test rows, of each against the rest, and "classes" counts them. Where
+        all rows are of one class, no AUC is defined, in a binary task either.
     """
     counts = np.array(counts)
     shape = counts.shape
@@ -59,7 +61,11 @@ def metrics(
     for c in range(1 if task == "binary" else 0, scores.shape[1]):
         by_cell = rank_auc(scores[:, c], truth == c, cell, counts.size).reshape(shape)
         areas.append(np.column_stack([by_cell, rank_auc(scores[:, c], truth == c, whole, shape[0])]))
-    return {"loss": mean(loss), "accuracy": mean(right), "auc": np.mean(areas, axis=0) + 0 * mean(right)}
+    there = ~np.isnan(areas)  # a class without rows, or without others, has no area
+    with np.errstate(invalid="ignore"):
+        auc = np.where(there, areas, 0).sum(0) / there.sum(0)
+    found = {"loss": mean(loss), "accuracy": mean(right), "auc": auc + 0 * mean(right)}
+    return found if task == "binary" else found | {"classes": there.sum(0)}
 
 
 def rank_auc(score: np.ndarray, positive: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fedlab_utils import fleet
+from fedlab_utils._arguments import brief, draws, function, number, one_of, whole
 from fedlab_utils.data import Federation, Hospital
 from fedlab_utils.federated.aggregators import Aggregator
 from fedlab_utils.federated.plan import Plan, as_replicates, settled
@@ -28,6 +29,7 @@ def train(
     strategy: str = "fedavg",
     proximal: float = 0.0,
     participation: float = 1.0,
+    dropout: float = 0.0,
     privacy: RecordDP | HospitalDP | None = None,
     aggregator: Aggregator | None = None,
     seeds: int = 1,
@@ -58,6 +60,12 @@ def train(
         Pull of the local training towards the global model (FedProx, Li et al., arXiv:1812.06127).
     participation
         Share of the hospitals drawn for each round, at least one (but see `privacy`).
+    dropout
+        Chance with which a hospital that takes part falls silent after its work and before its update is due, in each
+        round by a coin of its own. The mean is over those who came. If fewer came than `aggregator` needs, the round
+        is abandoned: the model stays, `FederatedRun.failed` lists the round, and training goes on. A promise of
+        privacy counts a round for each hospital whose update left, also if the round was abandoned then (what was sent
+        is masked, but it was sent), and not for one that fell silent: its work was never seen.
     privacy
         `privacy.RecordDP`: each hospital trains by DP-SGD, so that every patient record is protected, with
         Poisson-sampled batches (an epoch is then n / batch_size steps). `privacy.HospitalDP`: updates are clipped
@@ -84,11 +92,14 @@ def train(
     Raises
     ------
     ValueError
-        If an argument does not fit, before anything is trained.
+        If an argument does not fit, before anything is trained. In the middle only if an update grows beyond what the
+        aggregator takes: `on_round` was given the rounds until then.
     """
     setting = dict(rounds=rounds, local_epochs=local_epochs, local_steps=local_steps, batch_size=batch_size)
     setting |= dict(lr=lr, optimiser=optimiser, hidden=hidden, strategy=strategy, proximal=proximal)
-    setting |= dict(participation=participation, privacy=privacy, aggregator=aggregator, seed=seed, record=record)
+    setting |= dict(participation=participation, dropout=dropout, privacy=privacy, aggregator=aggregator)
+    setting |= dict(seed=seed, record=record)
+    function("on_round", on_round)
     federations = as_replicates(federation, seeds)
     plan = Plan(federations, [settled(federations, setting)])
     return carry_out(plan, None if on_round is None else lambda runs: on_round(runs[0]))[0]
@@ -132,9 +143,29 @@ def local_update(
     ValueError
         If an argument does not fit, before anything is trained.
     """
-    length = {"epochs": local_epochs} if local_steps is None else {"steps": local_steps}
-    work = dict(batch_size=batch_size, lr=lr, optimiser=optimiser, proximal=proximal, loss=task, **length)
-    n_rows = len(hospital.y_train)
-    params = fleet.from_arrays([arrays])
+    if not isinstance(hospital, Hospital):
+        raise ValueError(f"hospital must be one of federation.hospitals; got {brief(hospital)}.")
+    draws("rng", rng)
+    one_of("task", task, fleet.LOSSES)
+    length = {"epochs": whole("local_epochs", local_epochs)}
+    if local_steps is not None:
+        length = {"steps": whole("local_steps", local_steps)}
+    rates = dict(lr=number("lr", lr), proximal=number("proximal", proximal))
+    params, n_rows = _received(arrays, task), len(hospital.y_train)
+    work = dict(batch_size=batch_size, optimiser=optimiser, loss=task, **rates, **length)
     trained = fleet.fit(params, hospital.X_train, hospital.y_train, [np.arange(n_rows)], seed=[rng], **work)
     return fleet.to_arrays(trained, 0), n_rows
+
+
+def _received(arrays: Sequence[np.ndarray], task: str) -> fleet.Params:
+    """A model as it came, refused if nobody could train it."""
+    try:
+        params = fleet.from_arrays([arrays])
+    except ValueError:
+        wrong = "arrays must be weight [out, in] and bias [out] of each layer in turn"
+        raise ValueError(f"{wrong}; got {brief(arrays)}.") from None
+    if (params.sizes[-1] > 1) != (task == "multiclass"):
+        raise ValueError(f"task {task!r} does not fit arrays of a network with {params.sizes[-1]} outputs.")
+    if not bool(params.flat().isfinite().all()):
+        raise ValueError("arrays must hold finite numbers only; this model has diverged, and no training mends it.")
+    return params

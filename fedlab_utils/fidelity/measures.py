@@ -8,7 +8,6 @@ training rows in the place of the synthetic ones, so chance differences between 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -24,26 +23,15 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from fedlab_utils import _arguments as arguments
-from fedlab_utils.data import schema
-from fedlab_utils.fidelity import rows
+from fedlab_utils.fidelity import consistency, reading, rows
 from fedlab_utils.fidelity.association import association, ks, total_variation
+from fedlab_utils.fidelity.reading import Kinds
 
-FEWEST_ROWS = 20
 MOST_ROWS = 5_000  # of each table, for marginals, dependence and models
 MOST_NEIGHBOURS = 2_000  # of each table, for the two-sample test, precision, recall and distances
 NEIGHBOURS = 5
 FOLDS = 3
 MOST_KNOWN = 0.05  # of the holdout rows may be training rows, beyond what coincidence explains
-
-
-@dataclass(frozen=True)
-class _Kinds:
-    """Columns of numbers, columns of categories with how many they have, and what to predict."""
-
-    numbers: tuple[str, ...]
-    categories: dict[str, int]
-    target: str
-    task: str
 
 
 @threadpool_limits.wrap(limits=1)  # on a busy machine the threads of the trees wait for each other, up to minutes
@@ -67,6 +55,8 @@ def report(
       numbers) on `holdout` of models trained on synthetic rows; the reference is training on real rows [3]_.
     - ``precision`` and ``recall``: share of synthetic rows that lie among real ones, and of real rows that
       lie among synthetic ones (5 nearest neighbours [4]_). Mode collapse shows in recall.
+    - ``broken rules``: share of rows that break what always holds in `real`, such as "if visits = 0, then
+      cost = 0"; the reference is that of `holdout`. `fidelity.rules` lists the rules.
     - ``copied rows``: share of rows that are training rows, after rounding to each column's steps.
     - ``nearest record, ratio``: median distance to the closest training row, over that of `holdout` rows.
       A diagnostic of overfitting. A good value proves nothing about privacy [5]_.
@@ -107,8 +97,11 @@ def report(
     .. [5] Yao et al., "The DCR delusion", arXiv:2505.01524.
     """
     rng = np.random.default_rng(arguments.whole("seed", seed, 0))
+    arguments.column("target", target)
     tables = {"real": real, "synthetic": synthetic, "holdout": holdout}
-    kinds, real, synthetic, holdout = _read(target, tables, genuine=["real", "holdout"])
+    kinds, real, synthetic, holdout = reading.several(
+        tables, genuine=["real", "holdout"], target=target, fewest=reading.FEWEST_ROWS
+    )
     same = dict(steps={c: rows.step_of(real[c]) for c in kinds.numbers}, categories=kinds.categories)
     known = rows.share_among(holdout, real, **same)
     if known > MOST_KNOWN + float(rows.keys(real, **same).duplicated(keep=False).mean()):
@@ -127,6 +120,11 @@ def report(
             _measures(kinds, sample, unseen, seed), _measures(kinds, twin, unseen, seed), strict=True
         )
     ]
+    always = consistency.find(kinds, real, seed=seed)
+    what = f"Share of rows that break one of {len(always)} rules which all training rows keep (see `fidelity.rules`)."
+    what = what if always else "No rule that all training rows keep was found, so there is none to break."
+    shares = (consistency.share_broken(always, table) for table in (synthetic, holdout))
+    lines.append(("broken rules", *shares, "lower", what))
     copies = rows.share_among(synthetic, real, **same)
     what = "Share of synthetic rows that are training rows; the reference is that of rows never seen."
     lines.append(("copied rows", copies, known, "lower", what))
@@ -150,63 +148,27 @@ def utility(train: pd.DataFrame, test: pd.DataFrame, *, target: str, family: str
     target
         The column to predict.
     family
-        "linear" or "trees".
+        "linear" or "trees": sixty boosted trees, small enough not to learn single patients.
     seed
         Of the trees.
 
     Returns
     -------
     float
-        AUC (macro one-vs-rest for several classes), or R² for a target of many numbers.
+        AUC (for several classes the mean, over those that `test` has, of each against the rest), or R² for a target of
+        many numbers.
 
     Raises
     ------
     ValueError
-        If the tables do not fit together or hold fewer than 20 rows, or `family` is something else.
+        If the tables do not fit together or hold fewer than 20 rows, or another argument is out of its range.
     """
     arguments.one_of("family", family, ("linear", "trees"))
-    kinds, test, train = _read(target, {"test": test, "train": train}, genuine=["test"])
+    arguments.column("target", target)
+    seed = arguments.whole("seed", seed, 0)
+    tables = {"test": test, "train": train}
+    kinds, test, train = reading.several(tables, genuine=["test"], target=target, fewest=reading.FEWEST_ROWS)
     return _utility(kinds, train, test, family, seed)
-
-
-# ---- reading the tables
-
-
-def _read(target: str, tables: dict[str, pd.DataFrame], genuine: list[str]) -> tuple:
-    """The tables as floats, categories as codes 0, 1, ... with one more for values that no genuine table has."""
-    first = next(iter(tables))
-    for name, frame in tables.items():
-        if not isinstance(frame, pd.DataFrame):
-            raise ValueError(f"{name} must be a pandas DataFrame, not a {type(frame).__name__}.")
-        if len(frame) < FEWEST_ROWS:
-            raise ValueError(f"{name} has {len(frame)} rows; at least {FEWEST_ROWS} are needed.")
-        if stray := set(frame.columns) ^ set(tables[first].columns):
-            raise ValueError(f"{name} and {first} must have the same columns; only one has {min(map(str, stray))!r}.")
-        if not frame.columns.is_unique or not all(isinstance(c, str) for c in frame.columns):
-            raise ValueError(f"Every column of {name} needs a text of its own as a name; got {list(frame.columns)}.")
-    known = schema.infer(pd.concat([tables[name] for name in genuine], ignore_index=True), target=target)
-    codes = {}
-    if known.task == "regression":
-        known = replace(known, numeric=(*known.numeric, target))
-    else:
-        codes[target] = {value: k for k, value in enumerate(known.classes)}
-    tidy = {name: known.tidy(frame[list(tables[first].columns)]) for name, frame in tables.items()}
-    for column in known.categorical:
-        values = pd.concat([tidy[name][column] for name in genuine]).dropna().unique()
-        codes[column] = {value: k for k, value in enumerate(sorted(values))}
-    for name, frame in tables.items():
-        tidy[name] = tidy[name].assign(**({target: frame[target]} if target in codes else {}))
-        for column, numbers in codes.items():
-            tidy[name][column] = _as_codes(tidy[name][column], numbers)
-        tidy[name] = tidy[name].astype(float).reset_index(drop=True)
-    kinds = _Kinds(known.numeric, {c: len(k) for c, k in codes.items()}, target, known.task)
-    return kinds, *tidy.values()
-
-
-def _as_codes(column: pd.Series, numbers: dict) -> pd.Series:
-    text = column.astype(object)
-    codes = text.map(numbers).astype(float)
-    return codes.where(codes.notna() | text.isna(), len(numbers))
 
 
 def _draw(frame: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -217,7 +179,7 @@ def _draw(frame: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame
 # ---- the measures that compare a sample with unseen rows
 
 
-def _measures(kinds: _Kinds, sample: pd.DataFrame, unseen: pd.DataFrame, seed: int) -> Iterator[tuple]:
+def _measures(kinds: Kinds, sample: pd.DataFrame, unseen: pd.DataFrame, seed: int) -> Iterator[tuple]:
     """Name, value, better and explanation of each."""
     distances = {c: ks(sample[c], unseen[c]) for c in kinds.numbers}
     shares = {c: total_variation(sample[c], unseen[c], k) for c, k in kinds.categories.items()}
@@ -256,7 +218,7 @@ def _measures(kinds: _Kinds, sample: pd.DataFrame, unseen: pd.DataFrame, seed: i
     yield "recall", recall, "higher", what
 
 
-def _two_sample_auc(kinds: _Kinds, a: pd.DataFrame, b: pd.DataFrame, seed: int) -> float:
+def _two_sample_auc(kinds: Kinds, a: pd.DataFrame, b: pd.DataFrame, seed: int) -> float:
     both = pd.concat([a, b], ignore_index=True)
     # Missing values become a lowest number and one more category: trees refuse a column with nothing in it.
     fill = (both.min() - 1).fillna(0).to_dict() | {c: k + 1 for c, k in kinds.categories.items()}
@@ -279,7 +241,7 @@ def _roundness(values: np.ndarray) -> np.ndarray:
     return np.where(fits.any(1), fits.argmax(1), len(rows.STEPS)).astype(float)
 
 
-def _utility(kinds: _Kinds, train: pd.DataFrame, test: pd.DataFrame, family: str, seed: int) -> float:
+def _utility(kinds: Kinds, train: pd.DataFrame, test: pd.DataFrame, family: str, seed: int) -> float:
     """AUC or R² on `test` of one model trained on `train`."""
     n_classes = kinds.categories.get(kinds.target)
     train, test = train.dropna(subset=kinds.target), test.dropna(subset=kinds.target)
@@ -289,7 +251,7 @@ def _utility(kinds: _Kinds, train: pd.DataFrame, test: pd.DataFrame, family: str
     if len(np.unique(y)) < 2:  # a model that always says the same
         return 0.5 if n_classes else (float(r2_score(truth, np.full(len(truth), y[0]))) if len(y) else 0.0)
     X = train.drop(columns=kinds.target).dropna(axis=1, how="all")
-    unseen, model = test[X.columns], _model(kinds, X.columns, family, seed)
+    unseen, model = test[X.columns], _model(kinds, X.columns, len(X), family, seed)
     if not n_classes:
         return float(r2_score(truth, model.fit(X, y).predict(unseen)))
     scores = np.zeros((len(test), n_classes))  # a class without training rows keeps score 0
@@ -298,11 +260,14 @@ def _utility(kinds: _Kinds, train: pd.DataFrame, test: pd.DataFrame, family: str
     return float(np.mean([roc_auc_score(truth == k, scores[:, k]) for k in classes]))
 
 
-def _model(kinds: _Kinds, features: pd.Index, family: str, seed: int):
+def _model(kinds: Kinds, features: pd.Index, n: int, family: str, seed: int):
+    """An untrained model for `n` rows of these features."""
     numbers, categories = features.intersection(kinds.numbers), features.intersection(list(kinds.categories))
     if family == "trees":
         trees = HistGradientBoostingRegressor if kinds.task == "regression" else HistGradientBoostingClassifier
-        return trees(max_iter=100, early_stopping=False, random_state=seed, categorical_features=list(categories))
+        fewest = int(np.clip(n // 40, 5, 40))  # rows in a leaf: with fewer they would learn single patients
+        small = dict(max_iter=60, learning_rate=0.08, max_leaf_nodes=6, min_samples_leaf=fewest, l2_regularization=5.0)
+        return trees(early_stopping=False, random_state=seed, categorical_features=list(categories), **small)
     scaled = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     encoder = make_column_transformer((scaled, numbers), (OneHotEncoder(handle_unknown="ignore"), categories))
     linear = Ridge() if kinds.task == "regression" else LogisticRegression(max_iter=2000)
@@ -312,7 +277,7 @@ def _model(kinds: _Kinds, features: pd.Index, family: str, seed: int):
 # ---- distances between rows
 
 
-def _precision_recall(kinds: _Kinds, sample: pd.DataFrame, unseen: pd.DataFrame) -> tuple[float, float]:
+def _precision_recall(kinds: Kinds, sample: pd.DataFrame, unseen: pd.DataFrame) -> tuple[float, float]:
     """Shares of rows inside the other table's balls to the 5th neighbour (arXiv:1904.06991)."""
     a, b = rows.points([sample, unseen], like=unseen, categories=kinds.categories)
     radius_a, radius_b = (rows.nearest(x, x, NEIGHBOURS + 1) + 1e-6 for x in (a, b))  # + 1: each is its own nearest
@@ -320,7 +285,7 @@ def _precision_recall(kinds: _Kinds, sample: pd.DataFrame, unseen: pd.DataFrame)
     return float((distance <= radius_b).any(1).mean()), float((distance <= radius_a[:, None]).any(0).mean())
 
 
-def _nearest_ratios(kinds: _Kinds, sample: pd.DataFrame, real: pd.DataFrame, unseen: pd.DataFrame) -> tuple:
+def _nearest_ratios(kinds: Kinds, sample: pd.DataFrame, real: pd.DataFrame, unseen: pd.DataFrame) -> tuple:
     """Of the sample against unseen rows, and of one half of the unseen rows against the other."""
     tables = [real, sample[:MOST_NEIGHBOURS], unseen[:MOST_NEIGHBOURS]]
     train, *others = rows.points(tables, like=real, categories=kinds.categories)

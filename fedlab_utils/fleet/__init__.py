@@ -10,6 +10,7 @@ copied for a hospital, a seed or a shadow model.
 from fedlab_utils.fleet.batches import normal as normal
 from fedlab_utils.fleet.batches import poisson as poisson
 from fedlab_utils.fleet.batches import shuffled as shuffled
+from fedlab_utils.fleet.losses import LOSSES as LOSSES
 from fedlab_utils.fleet.losses import Loss as Loss
 from fedlab_utils.fleet.losses import per_row as per_row
 from fedlab_utils.fleet.losses import probabilities as probabilities

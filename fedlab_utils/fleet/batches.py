@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedlab_utils._arguments import brief, each, whole
+
 Sampling = Literal["shuffle", "poisson"]
 
 _BLOCK = 16  # steps whose Poisson batches are drawn together
@@ -61,7 +63,17 @@ def shuffled(
     ------
     index, share
         ``[active, B]``: row numbers, and the share of each in its model's batch (0 is padding).
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit, at once and not only at the first batch.
     """
+    rows, steps = _agreeing(rows, steps, rngs)
+    return _shuffled(rows, steps, whole("batch_size", batch_size), rngs)
+
+
+def _shuffled(rows, steps, batch_size, rngs) -> Iterator[tuple[Tensor, Tensor]]:
     size = np.array([len(r) for r in rows])
     start = np.cumsum(size) - size
     order = np.concatenate(rows)
@@ -106,7 +118,17 @@ def poisson(
     ------
     index, share
         As in `shuffled`, except that a row's share is one over the expected size of a batch.
+
+    Raises
+    ------
+    ValueError
+        As `shuffled`.
     """
+    rows, steps = _agreeing(rows, steps, rngs)
+    return _poisson(rows, steps, whole("batch_size", batch_size), rngs)
+
+
+def _poisson(rows, steps, batch_size, rngs) -> Iterator[tuple[Tensor, Tensor]]:
     size = np.array([len(r) for r in rows])
     expected, steps = np.minimum(batch_size, size), np.asarray(steps)
     first_row = np.array([r[0] for r in rows])
@@ -135,6 +157,9 @@ def poisson(
         # At least one column even if all batches are empty: such a step still happens, and gets its noise.
         for s, (active, width) in enumerate(zip(_active(left), count.max(1).clip(1).tolist(), strict=False)):
             yield index[s, :active, :width], share[s, :active, :width]
+
+
+DRAWS = {"shuffle": _shuffled, "poisson": _poisson}  # of arguments that were checked before
 
 
 def _heads(rng: np.random.Generator, flips: int, q: float) -> np.ndarray:
@@ -173,7 +198,16 @@ def normal(steps: Sequence[int], width: int, rngs: Sequence[np.random.Generator 
     ------
     Tensor
         float32, ``[active, width]``.
+
+    Raises
+    ------
+    ValueError
+        As `shuffled`.
     """
+    return _normal(_falling(steps, _generators(rngs, None)), whole("width", width), rngs)
+
+
+def _normal(steps, width, rngs) -> Iterator[Tensor]:
     steps, half = np.asarray(steps), (width + 1) // 2
     block = max(1, _AT_ONCE // width)
     for start in range(0, steps[0], block):
@@ -197,3 +231,33 @@ def normal(steps: Sequence[int], width: int, rngs: Sequence[np.random.Generator 
 def _active(steps: np.ndarray) -> list[int]:
     """How many models still train in each step; `steps` falls."""
     return (steps[:, None] > np.arange(steps[0])).sum(0).tolist()
+
+
+def _agreeing(rows, steps, rngs) -> tuple[list[np.ndarray], np.ndarray]:
+    """Rows and steps of as many models as there are generators."""
+    n_models = _generators(rngs)
+    if not isinstance(rows, Sequence) or isinstance(rows, str) or len(rows) != n_models:
+        raise ValueError(f"rows must hold the row numbers of each model, {n_models} as rngs says; got {brief(rows)}.")
+    try:
+        arrays = [np.asarray(r) for r in rows]
+    except ValueError:
+        arrays = []
+    if not arrays or any(r.ndim != 1 or not r.size or r.dtype.kind not in "iu" for r in arrays):
+        raise ValueError(f"rows must hold a list of row numbers for each model, none of them empty; got {brief(rows)}.")
+    return arrays, _falling(steps, n_models)
+
+
+def _generators(rngs, *besides) -> int:
+    """How many models the generators are for."""
+    several = isinstance(rngs, Sequence) and len(rngs) > 0
+    if not several or not all(isinstance(rng, np.random.Generator) or any(rng is b for b in besides) for rng in rngs):
+        raise ValueError(f"rngs must hold a numpy generator for each model; got {brief(rngs)}.")
+    return len(rngs)
+
+
+def _falling(steps, n_models: int) -> np.ndarray:
+    """Steps of each model, longest first."""
+    steps = each("steps", steps, n_models, least=1, is_whole=True).astype(int)
+    if (np.diff(steps) > 0).any():
+        raise ValueError(f"steps must not rise, so that models which still train come first; got {brief(steps)}.")
+    return steps

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedlab_utils._arguments import brief, one_of
+
+LOSSES = ("binary", "multiclass", "regression")
 Loss = Literal["binary", "multiclass", "regression"]
 
 
@@ -27,7 +30,13 @@ def per_row(outputs: Tensor, y: Tensor, loss: Loss) -> Tensor:
     -------
     Tensor
         ``[K, n]``.
+
+    Raises
+    ------
+    ValueError
+        If `loss` is none of the three, or the shapes of `outputs` and `y` do not fit it.
     """
+    _fit(outputs, loss, y)
     y = y.expand(*outputs.shape[:2], 1)
     if loss == "binary":
         return F.binary_cross_entropy_with_logits(outputs, y.to(outputs), reduction="none").squeeze(2)
@@ -48,7 +57,13 @@ def probabilities(outputs: Tensor, loss: Loss) -> Tensor:
     -------
     Tensor
         ``[K, n, classes]``, or ``[K, n, 1]`` in regression.
+
+    Raises
+    ------
+    ValueError
+        As `per_row`.
     """
+    _fit(outputs, loss)
     if loss == "binary":
         positive = outputs.sigmoid()
         return torch.cat([1 - positive, positive], dim=2)
@@ -67,9 +82,30 @@ def slopes(outputs: Tensor, y: Tensor, loss: Loss) -> Tensor:
     -------
     Tensor
         ``[K, n, out]``.
+
+    Raises
+    ------
+    ValueError
+        As `per_row`.
     """
+    _fit(outputs, loss, y)
     if loss == "binary":
         return outputs.sigmoid() - y
     if loss == "multiclass":
         return outputs.softmax(2) - F.one_hot(y.squeeze(-1).long(), outputs.shape[2])
     return 2 * (outputs - y)
+
+
+def _fit(outputs: Tensor, loss: str, *labels: Tensor) -> None:
+    """Refuse what does not fit together; no number is looked at, since this stands in every training step."""
+    one_of("loss", loss, LOSSES)
+    if not isinstance(outputs, Tensor) or outputs.dim() != 3:
+        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else brief(outputs)
+        raise ValueError(f"outputs must be a tensor [K, n, out], as fleet.forward returns it; got {got}.")
+    K, n, width = outputs.shape
+    if (width > 1) != (loss == "multiclass"):
+        raise ValueError(f"loss {loss!r} does not fit networks with {width} outputs.")
+    for y in labels:
+        if not isinstance(y, Tensor) or y.shape not in ((n, 1), (K, n, 1), (1, n, 1)):
+            got = tuple(y.shape) if isinstance(y, Tensor) else brief(y)
+            raise ValueError(f"y must be a tensor [{n}, 1] or [{K}, {n}, 1] for these outputs; got {got}.")

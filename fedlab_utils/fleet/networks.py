@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedlab_utils._arguments import whole
+from fedlab_utils._arguments import brief, whole
 from fedlab_utils.fleet.randomness import WEIGHTS, per_model
 
 
@@ -115,7 +115,7 @@ def init(n_models: int, sizes: Sequence[int], *, seed: int | Sequence[np.random.
         If `sizes` names fewer than two layers or a width below one, or `n_models` or `seed` does not fit.
     """
     if not isinstance(sizes, Sequence) or len(sizes) < 2:
-        raise ValueError(f"sizes must name an input and an output width, such as (20, 64, 1); got {sizes!r}.")
+        raise ValueError(f"sizes must name an input and an output width, such as (20, 64, 1); got {brief(sizes)}.")
     sizes, n_models = [whole("sizes", width) for width in sizes], whole("n_models", n_models)
     rngs = per_model(seed, n_models, WEIGHTS)
     weights, biases = [], []
@@ -142,8 +142,25 @@ def forward(params: Params, X: Tensor) -> Tensor:
     -------
     Tensor
         ``[K, n, out]``. Autograd works through it, twice where it is asked to.
+
+    Raises
+    ------
+    ValueError
+        If `params` are no networks, or `X` has another shape.
     """
+    K, d = networks(params).n_models, params.sizes[0]
+    fits = isinstance(X, Tensor) and X.dim() in (2, 3) and X.shape[-1] == d and X.shape[:-2] in ((), (K,))
+    if not fits:
+        got = tuple(X.shape) if isinstance(X, Tensor) else brief(X)
+        raise ValueError(f"X must be a tensor [n, {d}] or [{K}, n, {d}] for these networks; got {got}.")
     return signals(params, X)[-1]
+
+
+def networks(params) -> Params:
+    """Refuse what is no `Params`."""
+    if not isinstance(params, Params):
+        raise ValueError(f"params must be networks, as fleet.init returns them; got {brief(params)}.")
+    return params
 
 
 def signals(params: Params, X: Tensor) -> list[Tensor]:
@@ -170,7 +187,14 @@ def to_arrays(params: Params, k: int) -> list[np.ndarray]:
     -------
     list of ndarray
         Copies of weight ``[out, in]`` and bias ``[out]`` of each layer in turn.
+
+    Raises
+    ------
+    ValueError
+        If `params` are no networks, or there is no model `k`.
     """
+    if whole("k", k, 0) >= networks(params).n_models:
+        raise ValueError(f"k must be the number of a model, from 0 to {params.n_models - 1}; got {k}.")
     return [t[k].detach().cpu().numpy().copy() for t in params.tensors()]
 
 
@@ -186,6 +210,23 @@ def from_arrays(models: Sequence[Sequence[np.ndarray]]) -> Params:
     -------
     Params
         32-bit numbers.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are no layers that follow each other, or differ in shape between models.
     """
-    tensors = [torch.from_numpy(np.stack(layer)).float() for layer in zip(*models, strict=True)]
+    wrong = "models must hold for each model its arrays, weight [out, in] and bias [out] of each layer in turn"
+    try:
+        layers = [np.stack(layer) for layer in zip(*models, strict=True)]
+        fits = all(layer.dtype.kind in "iuf" for layer in layers)
+    except (TypeError, ValueError):
+        raise ValueError(f"{wrong}, all of one shape; got {brief(models)}.") from None
+    shapes = [layer.shape[1:] for layer in layers]
+    weights, biases = shapes[::2], shapes[1::2]
+    fits = fits and shapes and len(shapes) % 2 == 0 and all(len(w) == 2 for w in weights)
+    fits = fits and all(b == w[:1] for w, b in zip(weights, biases, strict=True))
+    if not fits or any(w[0] != after[1] for w, after in zip(weights[:-1], weights[1:], strict=True)):
+        raise ValueError(f"{wrong}; got shapes {brief(shapes)}.")
+    tensors = [torch.from_numpy(layer).float() for layer in layers]
     return Params(tensors[::2], tensors[1::2])

@@ -19,6 +19,9 @@ WEIGHTS, TRAINING = 0, 1  # `fleet`: starting weights; batches and noise of a tr
 LOCAL_WORK, LOTTERY, ROUNDING, SERVER_NOISE = 2, 3, 4, 5  # `federated`: of hospitals; who comes; of aggregators
 COINS = 6  # `attacks`: which patients a shadow model trains on
 BOOTSTRAP = 7  # `attacks`: intervals of results
+AGREEMENT = 8  # `data`: coins with which sums are rounded before they travel through an aggregator
+DROPOUT = 9  # `federated`: which hospitals fall silent in a round
+NOISE_SHARES = 10  # `federated`, `secagg`: noise that hospitals add to their words, of each of them
 # `synth` trains and samples by (k, 2) and (k, 3), as `federated` draws lotteries: nothing compares the two, and other
 # numbers would change every synthetic patient in the lessons.
 GENERATOR_TRAINING, GENERATOR_SAMPLING = 2, 3

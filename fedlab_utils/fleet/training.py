@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedlab_utils._arguments import each, one_of, row_numbers, table, whole
-from fedlab_utils.fleet.batches import Sampling, n_steps, normal, poisson, shuffled
-from fedlab_utils.fleet.losses import Loss, slopes
-from fedlab_utils.fleet.networks import Params, one_thread, signals
+from fedlab_utils._arguments import brief, each, finite, labels, one_of, row_numbers, table, whole
+from fedlab_utils.fleet.batches import DRAWS, Sampling, n_steps, normal
+from fedlab_utils.fleet.losses import LOSSES, Loss, slopes
+from fedlab_utils.fleet.networks import Params, networks, one_thread, signals
 from fedlab_utils.fleet.randomness import TRAINING, per_model
 
 Optimiser = Literal["sgd", "momentum", "adam"]
 
 _MOMENTUM, _BETAS, _EPSILON = 0.9, (0.9, 0.999), 1e-8  # the defaults of torch.optim
+_LEAST_NORM = 1e-12  # to which gradients can be clipped
 _PIECE = 100  # models trained at a time: more do not fit into a processor's cache
 _STATES = {"sgd": 0, "momentum": 1, "adam": 2}  # tensors an optimiser remembers for each parameter
 
@@ -58,16 +59,35 @@ def gradients(
     Returns
     -------
     Params
-        Gradients in the shape of `params`. No gradient of a single row is ever stored.
+        Gradients in the shape of `params`. No gradient of a single row is ever stored. Clipped, they are finite even
+        if a row is so large that the square of its length is not.
 
     Raises
     ------
     ValueError
-        If the shapes of `X`, `y` and `weight` do not fit together.
+        If `loss` or `max_norm` cannot be, the shapes of `X`, `y` and `weight` do not fit together, `X` or `weight` is
+        not finite, or `y` holds no labels.
     """
-    if y.shape != (*X.shape[:2], 1) or weight.shape != X.shape[:2]:
+    one_of("loss", loss, LOSSES)
+    K, d = networks(params).n_models, params.sizes[0]
+    for name, value in (("X", X), ("y", y), ("weight", weight)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a torch tensor; got {type(value).__name__}.")
+    if X.dim() != 3 or y.shape != (*X.shape[:2], 1) or weight.shape != X.shape[:2] or X.shape[::2] != (K, d):
         got = f"{tuple(X.shape)}, {tuple(y.shape)} and {tuple(weight.shape)}"
-        raise ValueError(f"X, y and weight must be [K, B, d], [K, B, 1] and [K, B]; got {got}.")
+        raise ValueError(
+            f"X, y and weight must be [K, B, d], [K, B, 1] and [K, B], with K = {K} and d = {d}; got {got}."
+        )
+    X, y, weight = (t.to(params.biases[0]) for t in (X, y, weight))
+    if max_norm is not None:
+        max_norm = torch.tensor(each("max_norm", max_norm, K, least=_LEAST_NORM))
+    finite(X=X, y=y, weight=weight)
+    labels(y, params.sizes[-1], loss)
+    return _gradients(params, X, y, weight, loss, max_norm)
+
+
+def _gradients(params, X, y, weight, loss, max_norm=None) -> Params:
+    """`gradients` of arguments that fit, which stands in every training step."""
     *inputs, outputs = signals(params, X)
     back = slopes(outputs, y, loss)
     if max_norm is None:
@@ -80,7 +100,11 @@ def gradients(
     if max_norm is not None:
         length = torch.linalg.vector_norm  # of each row
         squares = sum(length(b, dim=2) ** 2 * (length(a, dim=2) ** 2 + 1) for a, b in zip(inputs, backs, strict=True))
-        limit = torch.as_tensor(max_norm, dtype=X.dtype, device=X.device).reshape(-1, 1)
+        if X.dtype == torch.float32 and squares.numel() and not float(squares.max()) < math.inf:
+            # A square beyond 32 bits is infinite, and 0 times infinity would poison the sum of all rows.
+            wide = [t.double() for t in (X, y, weight, max_norm)]
+            return _gradients(params.map(Tensor.double), *wide[:3], loss, wide[3]).map(Tensor.float)
+        limit = max_norm.to(X).reshape(-1, 1)
         scale = (limit / squares.sqrt().clamp_min(1e-30)).clamp_max(1) * weight
         for b in backs:
             b.mul_(scale.unsqueeze(2))
@@ -161,18 +185,17 @@ def fit(
         If an argument does not fit, in one sentence, before anything is trained.
     """
     one_of("optimiser", optimiser, ("sgd", "momentum", "adam"))
-    one_of("loss", loss, ("binary", "multiclass", "regression"))
+    one_of("loss", loss, LOSSES)
     one_of("sampling", sampling, ("shuffle", "poisson"))
     if (epochs is None) == (steps is None):
-        raise ValueError(f"Give either epochs or steps, one of them; got epochs={epochs}, steps={steps}.")
-    batch_size = whole("batch_size", batch_size)
-    n_models, draw = params.n_models, shuffled if sampling == "shuffle" else poisson
+        raise ValueError(f"Give either epochs or steps, one of them; got epochs={brief(epochs)}, steps={brief(steps)}.")
+    n_models, batch_size = networks(params).n_models, whole("batch_size", batch_size)
     X, y = table(X, y, params.sizes, loss, like=params.biases[0])
     rows, rngs = row_numbers(rows, n_models, len(X)), per_model(seed, n_models, TRAINING)
     settings = {"lr": lr, "weight_decay": weight_decay, "proximal": proximal, "noise_multiplier": noise_multiplier}
     settings = {name: each(name, value, n_models) for name, value in settings.items()}
     if max_norm is not None:
-        settings["max_norm"] = each("max_norm", max_norm, n_models, least=1e-12)
+        settings["max_norm"] = each("max_norm", max_norm, n_models, least=_LEAST_NORM)
     elif settings["noise_multiplier"].any():
         raise ValueError("noise_multiplier needs max_norm: the noise is scaled to the clip norm.")
     size = np.array([len(r) for r in rows])
@@ -187,10 +210,11 @@ def fit(
         settings["expected"] = torch.from_numpy(np.minimum(batch_size, size)).to(X)
     trained = params.map(lambda t: t.detach().clone())
     with torch.no_grad(), one_thread():
+        finite(rows, X=X, **({"y": y} if loss == "regression" else {}))  # labels were looked at before
         for first in range(0, n_models, _PIECE):
             models = order[first : first + _PIECE]
             mine = [rngs[k] for k in models]
-            plan = draw([rows[k] for k in models], total[models], batch_size, mine)
+            plan = DRAWS[sampling]([rows[k] for k in models], total[models], batch_size, mine)
             picked = torch.from_numpy(models).to(X.device)
             piece = trained[picked]
             own = {name: v[picked] for name, v in settings.items()}
@@ -213,13 +237,13 @@ def _train(trained, X, y, plan, noise, settings, optimiser, loss) -> None:
             views = [p[: len(index)] for p in (trained, start, *state)]
             now = {name: value[: len(index)] for name, value in settings.items()}
         picked, share = index.flatten().to(X.device), share.to(X)
-        gradient = gradients(
+        gradient = _gradients(
             views[0],
             X.index_select(0, picked).view(*index.shape, -1),
             y.index_select(0, picked).view(*index.shape, 1),
             share,
-            loss=loss,
-            max_norm=now.get("max_norm"),
+            loss,
+            now.get("max_norm"),
         )
         if noise is not None:
             # Noise belongs on the sum, but gradients come as averages: it shrinks as much as a row does in the average.

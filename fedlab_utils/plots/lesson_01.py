@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fedlab_utils.plots.style import PALETTE, figure
+from fedlab_utils.plots.style import DASHES, PALETTE, figure
 
 
 def linkage(published: pd.DataFrame, register: pd.DataFrame, row: int, entry: int) -> Figure:
@@ -152,9 +152,9 @@ def shares_and_ages(diagnosis: pd.Series, age: pd.Series, hospital: pd.Series) -
     left.bar_label(bars, [f" {s:.0%}" for s in shares[::-1]], fontsize=10)
     left.set(xlabel="share of patients (%)", xlim=(0, 100), title="Diagnosis")
     bins = np.arange(age.min() // 5 * 5, age.max() + 6, 5)
-    for name in hospital.unique():
+    for k, name in enumerate(hospital.unique()):
         counts, _ = np.histogram(age[hospital == name], bins)
-        right.stairs(100 * counts / counts.sum(), bins, label=name, linewidth=1.8)
+        right.stairs(100 * counts / counts.sum(), bins, label=name, linewidth=1.8, linestyle=DASHES[k % len(DASHES)])
     right.set(xlabel="age (years)", ylabel="share of its patients (%)", title="Age, by hospital")
     right.legend(frameon=False, fontsize=8)
     return fig

@@ -52,12 +52,15 @@ def lengths(kinds: Mapping[str, np.ndarray], label: str, *, limit: float) -> Fig
     fig, ax = figure(7.5, 3.4)
     every = np.concatenate([np.asarray(v) for v in kinds.values()])
     bins = np.geomspace(max(every.min(), every.max() * 1e-4), every.max() * 1.2, 50)
-    for (name, values), color in zip(kinds.items(), (WITHOUT, PALETTE[0], WITH), strict=False):
+    looks = zip((WITHOUT, PALETTE[0], WITH), ("///", "", "..."), MARKERS[2:], strict=False)
+    for (name, values), (color, hatch, marker) in zip(kinds.items(), looks, strict=False):
         values = np.asarray(values)
-        ax.hist(np.clip(values, bins[0], None), bins, color=color, alpha=0.55, label=name)
-        ax.plot([values.max()], [0], "v", color=color, markersize=10, clip_on=False, zorder=5)
+        ax.hist(
+            np.clip(values, bins[0], None), bins, color=color, alpha=0.55, label=name, hatch=hatch, edgecolor="white"
+        )
+        ax.plot([values.max()], [0], marker, color=color, markersize=9, clip_on=False, zorder=5)
     ax.axvline(limit, color="0.1", linestyle="--", label=f"clip norm {limit:g}")
-    ax.set(xscale="log", xlabel=f"{label} (triangles: the longest)", ylabel="patients")
+    ax.set(xscale="log", xlabel=f"{label} (marks: the longest)", ylabel="patients")
     ax.legend(frameon=False)
     return fig
 
@@ -90,8 +93,9 @@ def attacker(
     fig, (left, right) = figure(9.5, 3.9, ncols=2)
     both = np.concatenate([without, with_])
     bins = np.linspace(*np.quantile(both, [0.005, 0.995]), 45)
-    for values, color, name in ((without, WITHOUT, "without her"), (with_, WITH, "with her")):
-        left.hist(np.clip(values, bins[0], bins[-1]), bins, color=color, alpha=0.5, label=name)
+    for values, color, hatch, name in ((without, WITHOUT, "///", "without her"), (with_, WITH, "", "with her")):
+        look = dict(color=color, hatch=hatch, edgecolor="white", linewidth=0)
+        left.hist(np.clip(values, bins[0], bins[-1]), bins, alpha=0.5, label=name, **look)
     left.axvline(threshold, color="0.1", linestyle="--", label="you accuse above")
     left.set(xlabel=label, ylabel="games")
     left.legend(frameon=False, fontsize=9)
@@ -150,6 +154,29 @@ def budget(spent: Mapping[str, Mapping[str, float]]) -> Figure:
     return fig
 
 
+def privacy_loss(losses: Mapping[str, np.ndarray], epsilon: float) -> Figure:
+    """What trainings gave away: how much more likely the record is than a blank, for whoever saw all of it.
+
+    Parameters
+    ----------
+    losses
+        Which world -> privacy losses of trainings in it, ``[trainings]``: logarithms of the odds.
+    epsilon
+        Of the promise, to mark on both sides.
+    """
+    fig, ax = figure(7.5, 3.6)
+    most = 1.25 * max(epsilon, *(np.abs(values).max() for values in losses.values()))
+    bins = np.linspace(-most, most, 90)
+    looks = (dict(color=WITHOUT, hatch="///"), dict(color=WITH, hatch=None))
+    for (name, values), look in zip(losses.items(), looks, strict=False):
+        ax.hist(values, bins, alpha=0.5, label=name, edgecolor="white", linewidth=0, **look)
+    for side in (-epsilon, epsilon):
+        ax.axvline(side, color="0.1", linestyle="--", label=f"± ε = {epsilon:g}" if side > 0 else None)
+    ax.set(xlabel="privacy loss of a training (0: seen, nothing learnt)", ylabel="trainings")
+    fig.legend(loc="outside upper center", ncols=3, frameon=False)
+    return fig
+
+
 def privacy_utility(
     panels: Mapping[str, Mapping[str, tuple]],
     lines: Mapping[str, Mapping[str, float]] | None = None,
@@ -189,7 +216,7 @@ def privacy_utility(
 
 
 def groups(tables: Mapping[str, Mapping[str, np.ndarray]], settings: Sequence[str], label: str) -> Figure:
-    """A measure by group, as the setting changes: one panel for each way of grouping.
+    """A measure between 0 and 1 by group, as the setting changes: one panel for each way of grouping.
 
     Parameters
     ----------
@@ -205,7 +232,8 @@ def groups(tables: Mapping[str, Mapping[str, np.ndarray]], settings: Sequence[st
     for ax, (title, rows) in zip(np.atleast_1d(axes), tables.items(), strict=True):
         for (name, values), color, marker in zip(rows.items(), PALETTE, MARKERS, strict=False):
             mid, spread = values.mean(1), values.std(1)
-            band(ax, at, mid - spread, mid, mid + spread, label=name, color=color, marker=marker)
+            low, high = np.clip(mid - spread, 0, 1), np.clip(mid + spread, 0, 1)
+            band(ax, at, low, mid, high, label=name, color=color, marker=marker)
         ax.set_xticks(at, settings, fontsize=9)
         ax.set(xlabel="ε", title=title)
         ax.legend(frameon=False, fontsize=8)
@@ -237,8 +265,8 @@ def _draw_reached(ax: Axes, found: Mapping[str, object], claim: float, delta: fl
     """The attacker's ROC curves, and the area that the claim rules out."""
     alarms = np.linspace(0, 1, 400)
     ax.fill_between(alarms, _allowed(alarms, claim, delta), 1, color="0.85", label=f"ruled out by ε = {claim:g}")
-    for (name, one), color in zip(found.items(), AUDITED, strict=False):
-        ax.plot(*one.roc.T, color=color, drawstyle="steps-post", linewidth=2, label=name)
+    for (name, one), color, dashes in zip(found.items(), AUDITED, DASHES, strict=False):
+        ax.plot(*one.roc.T, color=color, linestyle=dashes, drawstyle="steps-post", linewidth=2, label=name)
     ax.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1)
     ax.set(xlabel="false alarms (FPR)", ylabel="canaries found (TPR)", xlim=(-0.01, 1), ylim=(0, 1.01))
     ax.legend(loc="lower right", fontsize=9)

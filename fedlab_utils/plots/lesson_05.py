@@ -255,7 +255,7 @@ def costs(seconds: Mapping[str, tuple], factors: Mapping[str, tuple]) -> Figure:
     return fig
 
 
-def hide_or_add(scales: np.ndarray, right: np.ndarray, error: np.ndarray) -> Figure:
+def hide_or_add(scales: np.ndarray, right: np.ndarray, errors: Mapping[str, Sequence[float]]) -> Figure:
     """Float masks: how often a guess through them is right, and what they do to the sum, by their size.
 
     Parameters
@@ -264,17 +264,52 @@ def hide_or_add(scales: np.ndarray, right: np.ndarray, error: np.ndarray) -> Fig
         Standard deviation of the masks, in those of an update, ``[n]``.
     right
         Share of right guesses between two updates, ``[n]``.
-    error
-        Error of the sum, relative to the spread of an update, ``[n]``.
+    errors
+        Format of the numbers -> error of the sum, relative to the spread of an update, ``[n]``.
     """
     fig, (left, other) = figure(9.8, 3.7, ncols=2)
     left.plot(scales, right, "o-", color=PALETTE[3])
     left.axhline(0.5, color="0.4", linestyle="--", linewidth=1, label="a coin")
-    left.set(ylabel="guesses that are right", ylim=(0.45, 1.02), title="does the mask hide?")
+    left.set(ylabel="share of guesses that are right", ylim=(0.45, 1.02), title="does the mask hide?")
     left.legend(frameon=False, fontsize=9)
-    other.plot(scales, error, "o-", color=PALETTE[0])
+    for (name, error), marker, line, color in zip(errors.items(), "os^", ("-", "--", ":"), PALETTE, strict=False):
+        other.plot(scales, np.maximum(error, _NOTHING), marker + line, color=color, label=name)
     other.set(yscale="log", ylabel="error of the sum (in spreads)", title="does the mask cancel?")
+    other.text(0.02, 0.03, "0 is drawn at the bottom", transform=other.transAxes, fontsize=9, color="0.35")
+    other.legend(frameon=False, fontsize=9)
     for ax in (left, other):
         ax.set(xscale="log", xlabel="size of the masks (in spreads of an update)")
         ax.minorticks_off()
+    return fig
+
+
+_NOTHING = 1e-17  # an error that a logarithmic axis can show
+
+
+def fewer_honest(honest: Sequence[int], epsilon: Sequence[float], *, promised: float, scaled_for: int) -> Figure:
+    """What noise in shares is worth if fewer members of the sum are honest than it was scaled for.
+
+    Parameters
+    ----------
+    honest
+        How many are, ``[n]``.
+    epsilon
+        What is spent then, ``[n]``.
+    promised
+        Epsilon of the promise.
+    scaled_for
+        The number for which it was made.
+    """
+    fig, ax = figure(6.4, 3.6)
+    honest, epsilon = np.asarray(honest), np.asarray(epsilon)
+    ax.axhline(promised, color="0.35", linestyle="--", linewidth=1.3, label=f"promised: {promised:g}")
+    ax.plot(honest, epsilon, "o-", color=PALETTE[3], markersize=8, label="epsilon")
+    kept = honest == scaled_for
+    ax.plot(honest[kept], epsilon[kept], "s", color=PALETTE[2], markersize=11, label="what the noise was scaled for")
+    for n, spent in zip(honest, epsilon, strict=True):
+        ax.annotate(f"{spent:.2g}", (n, spent), xytext=(7, 5), textcoords="offset points", fontsize=11, color="0.2")
+    ax.set(xlabel="honest hospitals in the sum", ylabel="epsilon", ylim=(0, epsilon.max() * 1.18))
+    ax.set_xticks(sorted(honest))
+    ax.set_xlim(honest.min() - 0.3, honest.max() + 0.5)
+    ax.legend(frameon=False, fontsize=10)
     return fig

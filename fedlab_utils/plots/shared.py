@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 
 from fedlab_utils.plots.style import MARKERS, PALETTE, figure
 
-_LEVELS = (PALETTE[3], PALETTE[1], PALETTE[7], PALETTE[2])  # from the most telling to the least
+_SHARES = ("auc", "accuracy")
+_LEVELS = (PALETTE[3], PALETTE[1], PALETTE[7], PALETTE[0], PALETTE[2])  # from the most telling to the least
 
 
 def last_round(history: pd.DataFrame) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def by_hospital(
     for name, shift, color, marker in zip(kinds, apart(len(kinds)), PALETTE, MARKERS, strict=False):
         values = table[table[kind] == name].groupby("hospital")[metric].agg(["mean", "std"]).reindex(hospitals)
         style = dict(fmt=marker, color=color, capsize=3, label=name)
-        ax.errorbar(values["mean"], rows - shift, xerr=values["std"].fillna(0), **style)
+        ax.errorbar(values["mean"], rows - shift, xerr=arms(values, metric), **style)
     if ax.get_xlim()[0] < 0 < ax.get_xlim()[1]:
         ax.axvline(0, color="0.4", linewidth=1)
     ax.set_yticks(rows, ["all patients" if h == "all" else short(h) for h in hospitals])
@@ -134,6 +135,20 @@ def _held(cell: pd.Series) -> str:
 def apart(n: int) -> np.ndarray:
     """Small shifts that keep n marks on one line apart."""
     return (np.arange(n) - (n - 1) / 2) * 0.2
+
+
+def arms(values: pd.DataFrame, metric: str) -> np.ndarray:
+    """How far error bars reach to either side, ``[2, n]``: one standard deviation, and for shares not beyond 0 and 1.
+
+    Parameters
+    ----------
+    values
+        Columns mean and std.
+    metric
+        What they are of; "auc" and "accuracy" are shares.
+    """
+    spread = np.tile(values["std"].fillna(0), (2, 1))
+    return np.minimum(spread, [values["mean"], 1 - values["mean"]]) if metric in _SHARES else spread
 
 
 def short(name: str) -> str:

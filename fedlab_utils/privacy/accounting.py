@@ -2,8 +2,9 @@
 
 The mechanism of the course is the Gaussian one with Poisson sampling: in each step every unit (a patient record, or
 a hospital) takes part by its own coin flip with probability q, what it adds to a sum has at most length C, and the
-sum gets Gaussian noise of standard deviation ``noise_multiplier * C``. Two data sets are neighbours if one has one
-unit more. PLD is exact up to rounding, which is always upwards; RDP is an older and looser upper bound.
+sum gets Gaussian noise of standard deviation ``noise_multiplier * C``. Two data sets are neighbours if the place of one
+unit is blank in one of them: the number of units, from which q, noise and divisor follow, is public and the same in
+both. PLD is exact up to rounding, which is always upwards; RDP is an older and looser upper bound.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -26,6 +27,12 @@ _EXCESS = 1.5e-3  # what rounding upwards may add to an epsilon, as a share of i
 _FINEST, _COARSEST = 1e-6, 1e-2  # widths of the grid of privacy losses
 _AIM, _ACCEPTED = 0.997, (0.9925, 0.9998)  # of a target epsilon, when noise is calibrated
 _LEAST, _MOST = 0.01, 100.0  # epsilons that noise is calibrated for
+NO_PROMISE = 1000.0  # beyond this epsilon nobody computes: it promises nothing, and the grid would not fit into memory
+_FAINTEST = 0.02  # noise multiplier; one release with less costs more than NO_PROMISE
+_SUSPICIOUS = 100.0  # a rough epsilon above which RDP, which needs no grid, is asked first
+_LOUDEST = 1e12  # noise multiplier; dp-accounting squares it, and more changes nothing
+_MOST_STEPS = 10**6  # that a grid of losses is composed for
+_LOOSE = 5.0  # RDP says at most three times too much where this much is spent (measured)
 
 
 def epsilon(
@@ -51,7 +58,7 @@ def epsilon(
     Returns
     -------
     float
-        Infinite without noise, 0 without a step.
+        0 without a step; infinite without noise, and where it would be more than 1,000, which is no promise.
 
     Raises
     ------
@@ -90,11 +97,42 @@ def noise_for(target: float, *, sampling: float = 1.0, steps: int = 1, delta: fl
     """
     target, sampling = checked_epsilon(target), checked_rate(sampling)
     delta, steps = checked_delta(delta), whole("steps", steps)
-    noise = _rough_noise(target, sampling, steps, delta)
-    low, high = 0.0, math.inf  # too little noise, too much noise
-    slope, before = None, None
+
+    def slope(spent: float) -> float:
+        more = _rough_noise(spent * 1.02, sampling, steps, delta)
+        return math.log(more / _rough_noise(spent, sampling, steps, delta)) / math.log(1.02)
+
+    start = _rough_noise(target, sampling, steps, delta)
+    found = calibrated(lambda z: epsilon(z, sampling=sampling, steps=steps, delta=delta), target, start, slope)
+    if found is None:
+        wrong = f"No noise multiplier was found for epsilon={target:g} at delta={delta:g}; try a larger delta."
+        raise ValueError(wrong)
+    return found
+
+
+def calibrated(
+    spend: Callable[[float], float],
+    target: float,
+    start: float,
+    slope: Callable[[float], float] = lambda spent: -1.0,
+) -> float | None:
+    """The least noise, to about half a percent, with which at most epsilon = `target` is spent; None if there is none.
+
+    Parameters
+    ----------
+    spend
+        Epsilon of a noise multiplier; it falls as that grows.
+    target
+        Epsilon.
+    start
+        A guess.
+    slope
+        Of the logarithm of the noise by that of epsilon, roughly, where so much is spent.
+    """
+    noise, low, high = start, 0.0, math.inf  # too little noise, too much noise
+    steepness, before = None, None
     for _ in range(60):
-        spent = epsilon(noise, sampling=sampling, steps=steps, delta=delta)
+        spent = spend(noise)
         if _ACCEPTED[0] * target <= spent <= _ACCEPTED[1] * target:
             return noise
         low, high = (noise, high) if spent > target * _AIM else (low, noise)
@@ -102,23 +140,31 @@ def noise_for(target: float, *, sampling: float = 1.0, steps: int = 1, delta: fl
         if 0 < spent < math.inf:  # a straight line between logarithms, at first as steep as the rough formula
             here = math.log(noise), math.log(spent)
             if before is None:
-                more = _rough_noise(spent * 1.02, sampling, steps, delta)
-                slope = math.log(more / _rough_noise(spent, sampling, steps, delta)) / math.log(1.02)
+                steepness = slope(spent)
             elif here[1] != before[1]:
-                slope = (here[0] - before[0]) / (here[1] - before[1])
+                steepness = (here[0] - before[0]) / (here[1] - before[1])
             before = here
-            proposal = noise * (_AIM * target / spent) ** slope
+            proposal = noise * (_AIM * target / spent) ** steepness
         if not low < proposal < high:
             proposal = 2 * low if high == math.inf else math.sqrt(max(low, high / 4) * high)
         noise = proposal
-    raise ValueError(f"No noise multiplier was found for epsilon={target:g} at delta={delta:g}; try a larger delta.")
+    return None
+
+
+def price_of_rdp(spent: float, delta: float) -> float:
+    """How much more RDP says than PLD of Gaussian noise without sampling with which RDP says `spent`, as a share."""
+    if not 0 < spent <= _MOST:
+        return math.nan
+    start = _rough_noise(spent, 1.0, 1, delta)
+    noise = calibrated(lambda z: epsilon(z, delta=delta, method="rdp"), spent, start)
+    return math.nan if noise is None else epsilon(noise, delta=delta, method="rdp") / epsilon(noise, delta=delta) - 1
 
 
 def gaussian(noise_multiplier: float, sampling: float = 1.0):
     """The Gaussian mechanism, Poisson-sampled unless `sampling` is 1, as an event of dp-accounting."""
     import dp_accounting
 
-    event = dp_accounting.GaussianDpEvent(float(noise_multiplier))
+    event = dp_accounting.GaussianDpEvent(min(float(noise_multiplier), _LOUDEST))
     return event if sampling == 1 else dp_accounting.PoissonSampledDpEvent(float(sampling), event)
 
 
@@ -133,9 +179,9 @@ def merged(events: Events) -> Events:
 
 def has_pld(events: Iterable[object]) -> bool:
     """Whether dp-accounting has a privacy loss distribution for each of these events."""
-    from dp_accounting import pld
+    from fedlab_utils.privacy.events import BLANK, PLDAccountant
 
-    return all(pld.PLDAccountant().supports(event) for event in events)
+    return all(PLDAccountant(BLANK).supports(event) for event in events)
 
 
 @lru_cache(maxsize=4096)
@@ -149,34 +195,77 @@ def composed(events: Events, delta: float, method: str = "pld") -> float:
     delta
         Probability with which the promise may fail.
     method
-        ``"pld"`` or ``"rdp"``, as in `epsilon`.
+        ``"pld"`` or ``"rdp"``, as in `epsilon`. More than a million steps are composed by ``"rdp"`` in any case,
+        within seconds instead of minutes.
 
     Returns
     -------
     float
-        0 without events.
+        0 without events; infinite if it is more than 1,000.
     """
     one_of("method", method, ("pld", "rdp"))
     if not events:
         return 0.0
+    if _hopeless(events, delta):
+        return math.inf
     # Looser, but it needs no grid, and it covers mechanisms whose loss distribution dp-accounting lacks.
-    if method == "rdp":
-        from dp_accounting import rdp
+    many = _releases(events) > _MOST_STEPS
+    if method == "rdp" or many or _rough_epsilon(events, delta) > _SUSPICIOUS:
+        spent = _by_rdp(events, delta)
+        if method == "rdp" or many or spent > _LOOSE * NO_PROMISE:
+            return spent if spent <= NO_PROMISE else math.inf
+    spent = _by_pld(events, delta)
+    return spent if spent <= NO_PROMISE else math.inf
 
-        with _quiet():
-            return float(_together(rdp.RdpAccountant(), events).get_epsilon(delta))
-    from dp_accounting import pld
+
+def _hopeless(events: Events, delta: float) -> bool:
+    """Whether more than `NO_PROMISE` is spent for certain, by formulas that answer at once."""
+    import dp_accounting
+
+    squares = 0.0  # what releases without sampling add up to is one Gaussian release
+    for event, count in events:
+        q, inner = getattr(event, "sampling_probability", 1.0), getattr(event, "event", event)
+        if not isinstance(inner, dp_accounting.GaussianDpEvent):
+            continue
+        noise = inner.noise_multiplier
+        if noise < _FAINTEST:
+            return True
+        # Exact for one step: sampling turns epsilon into log(1 + q (e^epsilon - 1)) and delta into q delta.
+        if q * _limit_delta(NO_PROMISE - math.log(q), 1 / noise) > delta:
+            return True
+        squares += count * (1 / noise) ** 2 if q == 1 else 0.0
+    return squares > 0 and _limit_delta(NO_PROMISE, math.sqrt(squares)) > delta
+
+
+def _by_rdp(events: Events, delta: float) -> float:
+    from fedlab_utils.privacy.events import BLANK, WHOLE_ORDERS, RdpAccountant, SharedNoiseDpEvent
+
+    shared = any(isinstance(event, SharedNoiseDpEvent) for event, _ in events)
+    with _quiet():
+        accountant = RdpAccountant(WHOLE_ORDERS if shared else None, BLANK)
+        return float(_together(accountant, events).get_epsilon(delta))
+
+
+def _by_pld(events: Events, delta: float) -> float:
+    from fedlab_utils.privacy.events import BLANK, PLDAccountant
 
     # Rounding losses up to a grid of width h adds about 1.4 h^2 a step to the epsilon times itself (measured).
-    fineness = math.sqrt(_EXCESS / (1.4 * sum(count for _, count in events)))
+    fineness = math.sqrt(_EXCESS / (1.4 * _releases(events)))
+    if written_out := sum(count * getattr(event, "cells", 0) for event, count in events):
+        fineness = min(fineness, 2 * _EXCESS / written_out)  # laws of whole numbers are rounded less cleverly: h / 2
     width = 0.8 * fineness * _rough_epsilon(events, delta)
     while True:
         # The width rests on a guess of epsilon; where less was spent, that grid was too coarse, and is made anew.
         width = min(max(width, _FINEST), _COARSEST)
-        spent = _together(pld.PLDAccountant(value_discretization_interval=width), events).get_epsilon(delta)
+        spent = _together(PLDAccountant(BLANK, width), events).get_epsilon(delta)
         if not 0 < spent < math.inf or width <= max(fineness * spent, _FINEST):
             return float(spent)
         width = 0.8 * fineness * spent
+
+
+def _releases(events: Events) -> int:
+    """How many are composed: counts with noise in shares are one for each number that changes."""
+    return sum(count * (getattr(event, "cells", 0) or 1) for event, count in events)
 
 
 def _together(accountant, events: Events):
@@ -190,7 +279,7 @@ def _rough_epsilon(events: Events, delta: float) -> float:
     squares = 0.0
     for event, count in events:
         sampling, inner = getattr(event, "sampling_probability", 1.0), getattr(event, "event", event)
-        inverse = min(getattr(inner, "noise_multiplier", 1.0) ** -2, 20.0)
+        inverse = min((1 / getattr(inner, "noise_multiplier", 1.0)) ** 2, 20.0)
         squares += count * (inverse if sampling == 1 else sampling**2 * math.expm1(inverse))
     return max(gaussian_epsilon(math.sqrt(squares), delta), 1e-3)
 
@@ -248,4 +337,13 @@ def checked_rate(value) -> float:
     value = number("sampling", value)
     if not 0 < value <= 1:
         raise ValueError(f"sampling must be a probability above 0 and at most 1; got {value:g}.")
+    return value
+
+
+def checked_event(value):
+    """An event of dp-accounting."""
+    import dp_accounting
+
+    if not isinstance(value, dp_accounting.DpEvent):
+        raise ValueError(f"event must be an event of dp-accounting, such as LaplaceDpEvent(2.0); got {value!r}.")
     return value

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedlab_utils._arguments import number
+from fedlab_utils._arguments import flag, number
 from fedlab_utils.privacy.accounting import checked_delta, checked_epsilon, checked_rate, noise_for
 from fedlab_utils.privacy.ledger import HOSPITAL, PATIENT
 
@@ -33,7 +33,8 @@ class RecordDP:
     the server, the other hospitals, and whoever gets the model.
 
     Every hospital has its own q, its own number of steps, and so its own guarantee. Its number of patients is taken
-    to be public.
+    to be public, so the promise is about what stands in the place of one record: the record, or a blank that adds
+    nothing. A patient with several records has a weaker one.
 
     Parameters
     ----------
@@ -48,10 +49,10 @@ class RecordDP:
     max_grad_norm
         Clip norm C.
     secure
-        False: noise and coins come from the seed of the training, so that a lesson can be repeated. **A seed that
-        anybody else knows voids the guarantee**: the noise can be computed again and taken off. True: they start from
-        the operating system's randomness, differently each time. The generator behind is a fast statistical one
-        (PCG64), not a cryptographic one: see also what the module says about floating-point noise.
+        True: noise and coins start from the operating system's randomness, differently each time. The generator behind
+        is a fast statistical one (PCG64), not a cryptographic one: see also what the module says about floating-point
+        noise. False: they come from the seed of the training, so that a lesson can be repeated. That is a
+        *demonstration*, and the ledger says so: **whoever knows the seed can compute the noise again and take it off**.
 
     Raises
     ------
@@ -63,7 +64,7 @@ class RecordDP:
     noise_multiplier: float | None = None
     delta: float = 1e-5
     max_grad_norm: float = 1.0
-    secure: bool = False
+    secure: bool = True
     unit: ClassVar[str] = PATIENT
 
     def __post_init__(self) -> None:
@@ -83,6 +84,8 @@ class HospitalDP:
     Gaussian noise of standard deviation ``noise_multiplier * max_update_norm`` and divides by the *expected* number of
     participants; all hospitals count alike, whatever the strategy. The promise holds against those who see the global
     models, not against the server, which sees single updates or, behind an aggregator, their sum before the noise.
+    With ``secagg.PrivateSum()`` hospitals add the noise themselves, in shares inside the masked sum, and the promise
+    holds against the server too.
 
     Noise of this size drowns a handful of hospitals: it takes hundreds.
 
@@ -109,7 +112,7 @@ class HospitalDP:
     delta: float = 1e-5
     max_update_norm: float = 1.0
     participants_hidden: bool = False
-    secure: bool = False
+    secure: bool = True
     unit: ClassVar[str] = HOSPITAL
 
     def __post_init__(self) -> None:
@@ -131,6 +134,8 @@ def _refuse(promise: RecordDP | HospitalDP, norm: str) -> None:
     checked_delta(promise.delta)
     if not number(norm, getattr(promise, norm)) >= 1e-12:
         raise ValueError(f"{norm} must be above 0; got {getattr(promise, norm)}.")
+    for name in ("secure", "participants_hidden"):
+        flag(name, getattr(promise, name, False))
 
 
 def _noise(promise: RecordDP | HospitalDP, sampling: float, steps: int) -> float:

@@ -6,11 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedlab_utils._arguments import number, whole
+from fedlab_utils._arguments import draws, number, numbers, whole
 
 BITS = (8, 16, 32, 64)
 
 _SMALLEST = 1e-30  # limit; numbers beyond it are nothing that a model holds
+
+
+def checked_bits(bits) -> int:
+    """Bits of a word: 8, 16, 32 or 64."""
+    if isinstance(bits, bool) or not isinstance(bits, int | float | np.number) or bits not in BITS:
+        raise ValueError(f"bits must be 8, 16, 32 or 64; got {bits!r}.")
+    return int(bits)
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,7 @@ class Grid:
     def __post_init__(self) -> None:
         if not _SMALLEST <= number("limit", self.limit) <= 1 / _SMALLEST:
             raise ValueError(f"limit must be from {_SMALLEST:g} to {1 / _SMALLEST:g}; got {self.limit}.")
-        if self.bits not in BITS:
-            raise ValueError(f"bits must be 8, 16, 32 or 64; got {self.bits!r}.")
-        object.__setattr__(self, "bits", int(self.bits))
+        object.__setattr__(self, "bits", checked_bits(self.bits))
         object.__setattr__(self, "max_rows", whole("max_rows", self.max_rows))
         if self.max_rows >= 2**self.bits:
             raise ValueError(
@@ -90,9 +95,12 @@ def encode(values: np.ndarray, weight: int, grid: Grid, rng: np.random.Generator
     Raises
     ------
     ValueError
-        If a value or the weight is out of range: a word that wraps around would spoil the sum silently.
+        If a value or the weight is out of range: a word that wraps around would spoil the sum silently. Or if another
+        argument does not fit.
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = numbers("values", values)
+    draws("rng", rng)
+    _checked_grid(grid)
     largest = np.abs(values).max(initial=0)
     if values.ndim != 1 or not largest <= grid.limit:
         wrong = f"; their shape is {values.shape}" if values.ndim != 1 else ", and one is not"  # values stay secret
@@ -122,9 +130,18 @@ def decode(total: np.ndarray, grid: Grid) -> tuple[np.ndarray, int]:
     Raises
     ------
     ValueError
-        If the number of rows is 0 or above ``grid.max_rows``.
+        If the number of rows is 0 or above ``grid.max_rows``, or `total` is no row of words.
     """
+    _checked_grid(grid)
+    if not isinstance(total, np.ndarray) or total.ndim != 1 or not len(total) or total.dtype != grid.dtype:
+        got = f"{total.dtype} {total.shape}" if isinstance(total, np.ndarray) else type(total).__name__
+        raise ValueError(f"total must be a row of words, {grid.dtype.name}, the last of them the rows; got {got}.")
     rows = int(total[-1])
     if not 1 <= rows <= grid.max_rows:
         raise ValueError(f"total must be a sum over 1 to max_rows = {grid.max_rows} rows; it says {rows}.")
     return total[:-1] / rows * grid.step - grid.limit, rows
+
+
+def _checked_grid(grid) -> None:
+    if not isinstance(grid, Grid):
+        raise ValueError(f"grid must be a Grid; got {type(grid).__name__}.")

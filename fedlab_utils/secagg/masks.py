@@ -14,6 +14,9 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from fedlab_utils._arguments import whole
+from fedlab_utils.secagg.grid import checked_bits
+
 _CHUNK = 2**17  # bytes: a piece of the sum and a piece of a mask stay in the processor's cache
 _BLOCK = 16  # bytes that AES makes at a time
 _NONCE = 12  # bytes
@@ -40,8 +43,12 @@ def agree(private: X25519PrivateKey, public: X25519PublicKey, info: bytes) -> by
     Raises
     ------
     ValueError
-        If the public key is one of the few that give everybody the same secret.
+        If these are no keys and bytes, or the public key is one of the few that give everybody the same secret.
     """
+    if not isinstance(private, X25519PrivateKey) or not isinstance(public, X25519PublicKey):
+        got = f"{type(private).__name__} and {type(public).__name__}"
+        raise ValueError(f"private and public must be X25519 keys; got {got}.")
+    checked_bytes("info", info)
     # Sorted, since either end has its own key first and both must derive the same.
     both = b"".join(sorted(key.public_bytes_raw() for key in (private.public_key(), public)))
     return HKDF(SHA256(), length=32, salt=None, info=info + both).derive(private.exchange(public))
@@ -61,8 +68,14 @@ def expand(key: bytes, words: int, bits: int) -> np.ndarray:
     -------
     ndarray
         ``[words]``, unsigned whole numbers.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit.
     """
-    mask = np.zeros(words, dtype=f"<u{bits // 8}")
+    checked_bytes("key", key, 32)
+    mask = np.zeros(whole("words", words, 0), dtype=f"<u{checked_bits(bits) // 8}")
     add_masks(mask, [key])
     return mask
 
@@ -76,7 +89,19 @@ def add_masks(words: np.ndarray, plus: Sequence[bytes], minus: Sequence[bytes] =
         ``[d]``, unsigned whole numbers.
     plus, minus
         Keys, see `expand`.
+
+    Raises
+    ------
+    ValueError
+        If these are no words and keys.
     """
+    if not isinstance(words, np.ndarray) or words.ndim != 1 or words.dtype.kind != "u":
+        raise ValueError(f"words must be a row of unsigned whole numbers; got {type(words).__name__}.")
+    for name, keys in (("plus", plus), ("minus", minus)):
+        if isinstance(keys, str | bytes) or not isinstance(keys, Sequence):
+            raise ValueError(f"{name} must be a list of keys; got {type(keys).__name__}.")
+        for key in keys:
+            checked_bytes(name, key, 32)
     if not len(words):
         return
     streams = [(np.add, _stream(key)) for key in plus] + [(np.subtract, _stream(key)) for key in minus]
@@ -91,7 +116,14 @@ def add_masks(words: np.ndarray, plus: Sequence[bytes], minus: Sequence[bytes] =
 
 
 def seal(key: bytes, text: bytes, label: bytes) -> bytes:
-    """Encrypt so that any change, of the text or of the `label` that travels in the open, is found (AES-256-GCM)."""
+    """Encrypt so that any change, of the text or of the `label` that travels in the open, is found (AES-256-GCM).
+
+    Raises
+    ------
+    ValueError
+        If these are not bytes, or the key is not 32 of them.
+    """
+    _all_bytes(key, label, text=text)
     # Random, because both ends seal with one key, and GCM must never meet a nonce twice under it.
     nonce = os.urandom(_NONCE)
     return nonce + AESGCM(key).encrypt(nonce, text, label)
@@ -104,8 +136,25 @@ def unseal(key: bytes, sealed: bytes, label: bytes) -> bytes:
     ------
     cryptography.exceptions.InvalidTag
         If key, text or label differ from what was sealed.
+    ValueError
+        If these are not bytes, or the key is not 32 of them.
     """
+    _all_bytes(key, label, sealed=sealed)
     return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], label)
+
+
+def checked_bytes(name: str, value, length: int | None = None) -> bytes:
+    """Bytes, as many as it takes; their values are never printed."""
+    if not isinstance(value, bytes) or length not in (None, len(value)):
+        got = f"{len(value)} bytes" if isinstance(value, bytes) else type(value).__name__
+        raise ValueError(f"{name} must be {'bytes' if length is None else f'{length} bytes'}; got {got}.")
+    return value
+
+
+def _all_bytes(key: bytes, label: bytes, **text: bytes) -> None:
+    checked_bytes("key", key, 32)
+    for name, value in (text | {"label": label}).items():
+        checked_bytes(name, value)
 
 
 def _stream(key: bytes) -> CipherContext:

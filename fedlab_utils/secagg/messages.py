@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -13,8 +13,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from fedlab_utils._arguments import whole
-from fedlab_utils.secagg.grid import BITS
+from fedlab_utils._arguments import flag, number, one_of, whole
+from fedlab_utils.federated.aggregators import AbandonedRound
+from fedlab_utils.secagg.grid import checked_bits
 
 SERVER = 65535  # its number in messages
 STAGES = ("advertise", "share", "mask", "survivors", "check", "unmask")  # "survivors" is the server's list
@@ -28,6 +29,12 @@ LETTER = 12 + 66 + 16  # bytes: nonce, two shares, tag
 
 class ProtocolError(Exception):
     """Something that the protocol forbids arrived, or too few are left: whoever raises it stops."""
+
+
+class TooFewError(ProtocolError, AbandonedRound):
+    """Fewer are left than the threshold. Nobody lied, and no mask is opened: the round has come to nothing."""
+
+    parcels: tuple = ()  # what had travelled until then, where a whole round runs in one process
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,12 @@ class Setup:
         Whether the server may lie. Then clients sign, with keys that they know from each other by another way.
     colluding
         Clients that may tell the server all they know.
+    model
+        `fingerprint` of the model that the client was sent for this round; nothing if there is none. Clients with
+        another model cannot read each other's letters, and where they sign, they stop at once.
+    share
+        Variance of the noise that each client adds to each of its words before it masks them, in steps squared; 0 for
+        none (see `secagg.noise`). Clients that were told another one stop as with another model.
 
     Raises
     ------
@@ -67,17 +80,21 @@ class Setup:
     round: int = 0
     malicious: bool = True
     colluding: int = 0
+    model: bytes = b""
+    share: float = 0.0
 
     def __post_init__(self) -> None:
         for name, floor in (("n", 2), ("threshold", 1), ("words", 1), ("bits", 8), ("round", 0), ("colluding", 0)):
             object.__setattr__(self, name, whole(name, getattr(self, name), floor))
+        object.__setattr__(self, "malicious", flag("malicious", self.malicious))
+        checked_fingerprint(self.model)
+        object.__setattr__(self, "share", number("share", self.share))
         least = self.colluding + 2
         if self.malicious:
             least = max(least, (self.n + self.colluding) // 2 + 1)  # 2 * threshold > n + colluding
         if self.n >= SERVER:
             raise ValueError(f"n must be below {SERVER}; got {self.n}.")
-        if self.bits not in BITS:
-            raise ValueError(f"bits must be 8, 16, 32 or 64; got {self.bits}.")
+        checked_bits(self.bits)
         if self.round >= 2**32:
             raise ValueError(f"round must be below 2**32; got {self.round}.")
         if not least <= self.threshold <= self.n:
@@ -95,23 +112,96 @@ class Setup:
     def context(self) -> bytes:
         """All of the above as bytes, part of all that is signed, sealed or agreed on: other setups do not mix."""
         numbers = (self.n, self.threshold, self.words, self.bits, self.round, self.malicious, self.colluding)
-        return b"fedlab secure aggregation" + struct.pack(">7Q", *numbers)
+        noise = struct.pack(">d", self.share) if self.share else b""
+        return b"fedlab secure aggregation" + struct.pack(">7Q", *numbers) + self.model + noise
 
 
 def default_threshold(n: int) -> int:
     """Two thirds, the least that protects if up to a third of the clients may collude with a lying server."""
-    return 2 * n // 3 + 1
+    return 2 * whole("n", n, 2) // 3 + 1
+
+
+def fingerprint(model: np.ndarray, round: int = 0) -> bytes:
+    """SHA-256 of a model and of the round that it is for: each hospital takes it of what it was sent.
+
+    Parameters
+    ----------
+    model
+        All its numbers, in an order that everybody keeps to.
+    round
+        The number of the round, from 0.
+
+    Returns
+    -------
+    bytes
+        32 of them, for `Setup.model`.
+
+    Raises
+    ------
+    ValueError
+        If `model` is no array of numbers.
+    """
+    numbers = np.ascontiguousarray(model)
+    if numbers.dtype.kind not in "fiu":
+        raise ValueError(f"model must be an array of numbers; got {type(model).__name__}.")
+    about = repr((whole("round", round, 0), numbers.dtype.newbyteorder("<").str, numbers.shape))
+    return sha256(about.encode() + numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()).digest()
+
+
+def checked_fingerprint(model) -> bytes:
+    """32 bytes, or none."""
+    if not isinstance(model, bytes) or len(model) not in (0, 32):
+        got = f"{len(model)} bytes" if isinstance(model, bytes) else repr(model)
+        raise ValueError(f"model must be the 32 bytes that fingerprint gives, or b''; got {got}.")
+    return model
+
+
+def checked_registry(registry) -> None:
+    """A mapping from clients to their public keys, or None."""
+    if registry is not None and not isinstance(registry, Mapping):
+        raise ValueError(f"registry must map clients to public keys; got {type(registry).__name__}.")
+
+
+def checked_setup(setup) -> Setup:
+    """A `Setup`."""
+    if not isinstance(setup, Setup):
+        raise ValueError(f"setup must be a Setup; got {type(setup).__name__}.")
+    return setup
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What travels: a header of nine bytes, and a body whose fields have fixed lengths."""
+    """What travels: a header of nine bytes, and a body whose fields have fixed lengths.
+
+    Parameters
+    ----------
+    round, stage
+        Number of the round, and one of `STAGES`.
+    sender, receiver
+        Numbers of clients; that of the server is `SERVER`.
+    body
+        The rest.
+
+    Raises
+    ------
+    ValueError
+        If it does not fit into its header.
+    """
 
     round: int
     stage: str
     sender: int
     receiver: int
     body: bytes
+
+    def __post_init__(self) -> None:
+        one_of("stage", self.stage, STAGES)
+        for name, most in (("round", 2**32 - 1), ("sender", SERVER), ("receiver", SERVER)):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 0))
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}; got {getattr(self, name)}.")
+        if not isinstance(self.body, bytes):
+            raise ValueError(f"body must be bytes; got {type(self.body).__name__}.")
 
     @property
     def header(self) -> bytes:
@@ -130,7 +220,11 @@ class Message:
         ------
         ProtocolError
             If it is too short for a header, or of no known stage.
+        ValueError
+            If it is not bytes at all.
         """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise ValueError(f"data must be bytes; got {type(data).__name__}.")
         if len(data) < HEADER.size:
             raise ProtocolError(f"A message has at least {HEADER.size} bytes; this one has {len(data)}.")
         number, stage, sender, receiver = HEADER.unpack_from(data)
@@ -154,8 +248,13 @@ def register(n: int) -> tuple[dict[int, Ed25519PrivateKey], dict[int, Ed25519Pub
     -------
     keys, registry
         Private and public Ed25519 keys, each by the client's number.
+
+    Raises
+    ------
+    ValueError
+        If `n` is no whole number of at least 1.
     """
-    keys = {u: Ed25519PrivateKey.generate() for u in range(n)}
+    keys = {u: Ed25519PrivateKey.generate() for u in range(whole("n", n))}
     return keys, {u: key.public_key() for u, key in keys.items()}
 
 
@@ -170,8 +269,33 @@ def survivor_list(setup: Setup, receiver: int, survivors: Sequence[int]) -> Mess
         The client's number.
     survivors
         Numbers of those who are said to be still there, rising.
+
+    Raises
+    ------
+    ValueError
+        If these are no numbers of clients.
     """
-    return Message(setup.round, "survivors", SERVER, receiver, struct.pack(f">{len(survivors)}H", *survivors))
+    if not isinstance(survivors, Collection) or isinstance(survivors, str | bytes):
+        raise ValueError(f"survivors must be a list of numbers of clients; got {survivors!r}.")
+    if max((whole("survivors", u, 0) for u in survivors), default=0) > SERVER:
+        raise ValueError(f"survivors must be numbers up to {SERVER}; got {survivors!r}.")
+    body = struct.pack(f">{len(survivors)}H", *survivors)
+    return Message(checked_setup(setup).round, "survivors", SERVER, receiver, body)
+
+
+def post(messages: Iterable[Message]) -> list[Message]:
+    """What arrived, as a list.
+
+    Raises
+    ------
+    ValueError
+        If anything else than messages is in it: that is no lie of a peer but a mistake of the caller.
+    """
+    several = isinstance(messages, Iterable) and not isinstance(messages, str | bytes)
+    found = list(messages) if several else [messages]
+    if wrong := [type(m).__name__ for m in found if not isinstance(m, Message)]:
+        raise ValueError(f"messages must be a list of Message; got {'one with ' if several else ''}{wrong[0]}.")
+    return found
 
 
 def by_sender(
@@ -214,11 +338,11 @@ def enough(who: Collection[int], setup: Setup, what: str) -> None:
 
     Raises
     ------
-    ProtocolError
+    TooFewError
         If so few are left.
     """
     if len(who) < setup.threshold:
-        raise ProtocolError(f"Only {len(who)} of {setup.n} clients {what}; the threshold is {setup.threshold}.")
+        raise TooFewError(f"Only {len(who)} of {setup.n} clients {what}; the threshold is {setup.threshold}.")
 
 
 def session(advertised: dict[int, Message]) -> bytes:
@@ -227,7 +351,7 @@ def session(advertised: dict[int, Message]) -> bytes:
 
 
 def told(session: bytes, survivors: Sequence[int]) -> bytes:
-    """What a client signs at "check": who is said to be still there, and in which session."""
+    """What a client signs along at "check" and "unmask": who is said to be still there, and in which session."""
     return session + struct.pack(f">{len(survivors)}H", *survivors)
 
 

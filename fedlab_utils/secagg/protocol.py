@@ -1,7 +1,8 @@
 """Secure aggregation as messages: hospitals mask, the server adds, and only the sum can be unmasked.
 
-The protocol of Bonawitz et al. (CCS 2017, eprint 2017/281, Figure 4). A `Client` and the `Server` are state machines
-that turn messages into messages; nothing travels except what stands in a `Message`. What a client does, in order:
+The protocol of Bonawitz et al. (CCS 2017, eprint 2017/281, Figure 4). A `Client` and the `Server` (`secagg.server`)
+are state machines that turn messages into messages; nothing travels except what stands in a `Message`. What a client
+does, in order:
 
 - ``advertise`` two public keys, one to write sealed letters, one to agree on masks;
 - ``share`` out two secrets among all (Shamir): the seed of its own mask, and its private mask key;
@@ -10,15 +11,18 @@ that turn messages into messages; nothing travels except what stands in a `Messa
 - ``unmask``: give, for each client, one of its two shares. The seed of those who are still there, whose masks with
   each other cancel; the mask key of those who dropped out, whose masks did not. Never both.
 
-After a `ProtocolError` a client has stopped for good. A lying client can spoil the sum, as it can by lying about its
-update: what is protected is what others sent.
+All that is signed covers the setup (with the number of the round and the model) and, once keys are there, the session:
+all the fresh keys that were advertised for it. So nothing from another round fits, though signing keys stay the same.
+After a `ProtocolError` a client has stopped for good, and no client has a copy. A lying client can spoil the sum, as it
+can by lying about its update: what is protected is what others sent. A false share is proven where more clients answer
+than the threshold (see `Server.liars`); where exactly as many do, nobody can know.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 
@@ -42,11 +46,13 @@ from fedlab_utils.secagg.messages import (
     ProtocolError,
     Setup,
     by_sender,
+    checked_registry,
+    checked_setup,
     digest,
     enough,
+    post,
     public_keys,
     session,
-    survivor_list,
     tail,
     told,
     verify,
@@ -83,9 +89,11 @@ class Client:
     Raises
     ------
     ValueError
-        If an argument does not fit.
+        If an argument does not fit; of a method, before it has begun.
     ProtocolError
         By the methods, if something that the protocol forbids arrives, or too few are left.
+    TypeError
+        By copying or pickling: two of a client would hide two inputs under one mask.
     """
 
     def __init__(
@@ -94,13 +102,17 @@ class Client:
         setup: Setup,
         *,
         signing_key: Ed25519PrivateKey | None = None,
-        registry: dict[int, Ed25519PublicKey] | None = None,
+        registry: Mapping[int, Ed25519PublicKey] | None = None,
     ) -> None:
+        checked_setup(setup)
         if whole("number", number, 0) >= setup.n:
             raise ValueError(f"number must be from 0 to {setup.n - 1}; got {number}.")
         if setup.malicious and (signing_key is None or registry is None):
             raise ValueError("signing_key and registry are needed when malicious is True; make both with register(n).")
-        self.number, self.setup = number, setup
+        if signing_key is not None and not isinstance(signing_key, Ed25519PrivateKey):
+            raise ValueError(f"signing_key must be an Ed25519PrivateKey; got {type(signing_key).__name__}.")
+        checked_registry(registry)
+        self.number, self.setup = int(number), setup
         self._signing_key, self._registry = signing_key, registry
         self._next: str | None = "advertise"
         self._letter_key, self._mask_key = X25519PrivateKey.generate(), X25519PrivateKey.generate()
@@ -110,6 +122,9 @@ class Client:
         self._shares: dict[int, tuple[int, int]] = {}  # of every client: the seed, the mask key
         self._survivors: list[int] = []
         self._session = b""  # this round and no other, even one of the same number
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("A Client cannot be copied: its copy would hide another input under the same mask.")
 
     def advertise(self) -> Message:
         """Two new public keys, to be handed to all."""
@@ -122,7 +137,7 @@ class Client:
     @_or_forget
     def share(self, messages: Sequence[Message]) -> list[Message]:
         """A sealed letter to each peer with a share of both secrets, from everybody's public keys."""
-        self._begin("share")
+        self._begin("share", messages)
         sent = by_sender(messages, self.setup, "advertise", range(self.setup.n), size=KEYS + tail(self.setup))
         enough(sent, self.setup, "advertised keys")
         if sent.get(self.number) != self._advertised:
@@ -153,7 +168,7 @@ class Client:
             # The header is sealed along, so that a letter passes for no other client's and no other round's.
             empty = Message(self.setup.round, "share", self.number, v, b"")
             text = b"".join(share.to_bytes(33) for share in shares)
-            letters.append(replace(empty, body=seal(self._channel[v], text, self.setup.context + empty.header)))
+            letters.append(replace(empty, body=seal(self._channel[v], text, self._label(empty))))
         return letters
 
     @_or_forget
@@ -173,7 +188,7 @@ class Client:
         if not isinstance(words, np.ndarray) or words.dtype != self.setup.dtype or words.shape != (self.setup.words,):
             got = f"{words.dtype} {words.shape}" if isinstance(words, np.ndarray) else type(words).__name__
             raise ValueError(f"words must be an array of {self.setup.words} {self.setup.dtype.name}; got {got}.")
-        self._begin("mask")
+        self._begin("mask", messages)
         peers = self._public.keys() - {self.number}
         sent = by_sender(messages, self.setup, "share", peers, receiver=self.number, size=LETTER)
         for v, message in sent.items():
@@ -185,12 +200,12 @@ class Client:
         plus = [self._seed] + [key for v, key in agreed.items() if v < self.number]
         add_masks(masked, plus, [key for v, key in agreed.items() if v > self.number])
         self._next = "check" if self.setup.malicious else "unmask"
-        return self._signed("mask", masked.tobytes())
+        return self._signed("mask", masked.tobytes(), self._session)
 
     @_or_forget
     def check(self, message: Message) -> Message:
         """Sign the list of survivors, so that the peers see whether all were told the same."""
-        self._begin("check")
+        self._begin("check", [message])
         self._survivors = self._believed(message)
         self._next = "unmask"
         return self._signed("check", b"", self._told())
@@ -198,7 +213,7 @@ class Client:
     @_or_forget
     def unmask(self, messages: Sequence[Message]) -> Message:
         """One share for each client, once enough peers signed the same list, or from a trusted server's list."""
-        self._begin("unmask")
+        self._begin("unmask", messages)
         if self.setup.malicious:
             signed = by_sender(messages, self.setup, "check", self._survivors, size=SIGNATURE)
             for message in signed.values():
@@ -214,7 +229,7 @@ class Client:
             # Never both: together they would bare the words of one client.
             which = SEED if v in self._survivors else MASK_KEY
             entries.append(ENTRY.pack(v, which, shares[which].to_bytes(33)))
-        answer = self._signed("unmask", b"".join(entries))
+        answer = self._signed("unmask", b"".join(entries), self._told())
         self._forget()
         return answer
 
@@ -222,8 +237,9 @@ class Client:
         """Nothing is left to give away, as far as Python can promise that memory is let go."""
         self._shares, self._channel, self._seed, self._letter_key, self._mask_key = {}, {}, b"", None, None
 
-    def _begin(self, stage: str) -> None:
+    def _begin(self, stage: str, messages: Sequence[Message] = ()) -> None:
         """Only in this order, and no second try: whatever goes wrong below, the client has stopped."""
+        post(messages)
         if self._next != stage:
             then = f"its next step is {self._next}" if self._next else "it has finished or stopped"
             raise ProtocolError(f"Client {self.number} was asked to {stage}, but {then}.")
@@ -237,7 +253,7 @@ class Client:
 
     def _open(self, letter: Message) -> tuple[int, int]:
         try:
-            text = unseal(self._channel[letter.sender], letter.body, self.setup.context + letter.header)
+            text = unseal(self._channel[letter.sender], letter.body, self._label(letter))
         except InvalidTag:
             raise ProtocolError(f"The letter from client {letter.sender} to {letter.receiver} was changed.") from None
         return int.from_bytes(text[:33]), int.from_bytes(text[33:])
@@ -255,6 +271,10 @@ class Client:
         enough(named, self.setup, "are said to be still there")
         return named
 
+    def _label(self, letter: Message) -> bytes:
+        """What is sealed along with a letter."""
+        return self.setup.context + self._session + letter.header
+
     def _told(self) -> bytes:
         return told(self._session, self._survivors)
 
@@ -264,133 +284,3 @@ class Client:
         if not self.setup.malicious:
             return message
         return replace(message, body=body + self._signing_key.sign(digest(message.header, body, self.setup, also)))
-
-
-class Server:
-    """The server in one round: each method takes what clients sent and answers, for each client, what it gets.
-
-    Parameters
-    ----------
-    setup
-        What everybody knows.
-    registry
-        With the clients' public signing keys the server, too, finds messages that were changed on their way.
-
-    Raises
-    ------
-    ProtocolError
-        By the methods, if something that the protocol forbids arrives, or too few are left.
-    """
-
-    def __init__(self, setup: Setup, *, registry: dict[int, Ed25519PublicKey] | None = None) -> None:
-        self.setup = setup
-        self._registry = registry
-        self._next: str | None = "keys"
-        self._public: dict[int, tuple[X25519PublicKey, X25519PublicKey]] = {}  # of every client: letters, masks
-        self._shared: list[int] = []  # who shared secrets, so that the others' words carry a mask with them
-        self._masked: dict[int, Message] = {}
-        self._signed: list[int] = []
-        self._session = b""
-
-    def keys(self, messages: Sequence[Message]) -> dict[int, list[Message]]:
-        """To all who advertised keys, all keys."""
-        self._begin("keys")
-        size = KEYS + tail(self.setup)
-        sent = self._received(messages, "advertise", range(self.setup.n), "advertised keys", size)
-        self._public = {u: public_keys(message) for u, message in sent.items()}
-        self._session = session(sent)
-        self._next = "forward"
-        return {u: list(sent.values()) for u in sent}
-
-    def forward(self, messages: Sequence[Message]) -> dict[int, list[Message]]:
-        """To all who wrote letters, the letters to them."""
-        self._begin("forward")
-        boxes: dict[int, list[Message]] = {u: [] for u in self._public}
-        for message in messages:
-            if message.receiver not in boxes:
-                raise ProtocolError(f"A letter is for {message.receiver}, who did not advertise keys.")
-            boxes[message.receiver].append(message)
-        wrote = {message.sender for message in messages}
-        for v, box in boxes.items():
-            sent = by_sender(box, self.setup, "share", self._public.keys() - {v}, receiver=v, size=LETTER)
-            if sent.keys() != wrote - {v}:
-                raise ProtocolError(f"Some who wrote letters wrote none to client {v}.")
-        enough(wrote, self.setup, "shared their secrets")
-        self._shared = sorted(wrote)
-        self._next = "survivors"
-        return {u: boxes[u] for u in self._shared}
-
-    def survivors(self, messages: Sequence[Message]) -> dict[int, Message]:
-        """To all who sent masked words, the list of them."""
-        self._begin("survivors")
-        size = self.setup.words * self.setup.bits // 8 + tail(self.setup)
-        self._masked = self._received(messages, "mask", self._shared, "sent masked words", size)
-        self._next = "signatures" if self.setup.malicious else "total"
-        return {u: survivor_list(self.setup, u, sorted(self._masked)) for u in self._masked}
-
-    def signatures(self, messages: Sequence[Message]) -> dict[int, list[Message]]:
-        """To all who signed the list of survivors, all signatures."""
-        self._begin("signatures")
-        also = told(self._session, sorted(self._masked))
-        sent = self._received(messages, "check", self._masked, "signed the list of survivors", SIGNATURE, also)
-        self._signed = list(sent)
-        self._next = "total"
-        return {u: list(sent.values()) for u in sent}
-
-    def total(self, messages: Sequence[Message]) -> np.ndarray:
-        """The sum of the survivors' words, once their shares open what has to be taken off."""
-        self._begin("total")
-        speakers = self._signed if self.setup.malicious else self._masked
-        size = ENTRY.size * len(self._shared) + tail(self.setup)
-        sent = self._received(messages, "unmask", speakers, "gave their shares", size)
-        secrets = self._secrets([sent[u] for u in sorted(sent)[: self.setup.threshold]])
-        total = np.zeros(self.setup.words, dtype=self.setup.dtype)
-        for message in self._masked.values():
-            total += np.frombuffer(message.body, dtype=total.dtype, count=len(total))
-        plus, minus = [], [secrets[v] for v in self._masked]
-        for v in self._shared:
-            if v not in self._masked:  # its masks with the survivors found no partner
-                private = X25519PrivateKey.from_private_bytes(secrets[v])
-                # A false share of a mask key shows here. One of a seed does not: a seed has no public half.
-                if private.public_key() != self._public[v][1]:
-                    raise ProtocolError(f"The shares of client {v}'s mask key give another key.")
-                for u in self._masked:
-                    key = agree(private, self._public[u][1], self.setup.context + b"masks")
-                    # The opposite of what survivor u did with it.
-                    (plus if u < v else minus).append(key)
-        add_masks(total, plus, minus)
-        return total
-
-    def _secrets(self, messages: list[Message]) -> dict[int, bytes]:
-        """Seeds of those who are still there, mask keys of those who dropped out."""
-        wanted = [(v, SEED if v in self._masked else MASK_KEY) for v in self._shared]
-        shares = []  # [sender][client]
-        for message in messages:
-            entries = list(ENTRY.iter_unpack(message.body[: ENTRY.size * len(wanted)]))
-            if [entry[:2] for entry in entries] != wanted:
-                raise ProtocolError(f"Client {message.sender} gave other shares than it was asked for.")
-            shares.append([int.from_bytes(entry[2]) for entry in entries])
-        points = [message.sender + 1 for message in messages]
-        found = {}
-        for (v, _), given in zip(wanted, zip(*shares, strict=True), strict=True):
-            secret = shamir.combine(points, given)
-            if secret >= 2**256:
-                raise ProtocolError(f"The shares of client {v}'s secret do not fit together.")
-            found[v] = secret.to_bytes(32)
-        return found
-
-    def _begin(self, step: str) -> None:
-        if self._next != step:
-            then = f"its next step is {self._next}" if self._next else "it has finished or stopped"
-            raise ProtocolError(f"The server was asked for {step}, but {then}.")
-        self._next = None
-
-    def _received(
-        self, messages: Sequence[Message], stage: str, allowed: Collection[int], what: str, size: int, also: bytes = b""
-    ) -> dict[int, Message]:
-        sent = by_sender(messages, self.setup, stage, allowed, size=size)
-        if self._registry is not None:
-            for message in sent.values():
-                verify(message, self.setup, self._registry, also)
-        enough(sent, self.setup, what)
-        return sent

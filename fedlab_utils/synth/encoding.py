@@ -5,7 +5,8 @@ number has the same shape, whatever its unit and however skewed. A *category* be
 value. What is missing is a category too: a value of its own among the categories, and for a number two more
 columns, "there" and "missing". On the way back a number is rounded to the column's granularity and moved into
 its bounds, so that whole numbers stay whole. Where tables of several sources were put together, some numbers of a
-column are rounder than others: then "there" becomes two columns, "round" and "fine".
+column are rounder than others: then "there" becomes two columns, "round" and "fine". Where a column has few values
+and these lie on no grid (.89990234, 1.2001953, ...), a number becomes the nearest of them: its support.
 
 What these rules need is either public knowledge (`Schema`) or learnt from the rows (`Encoder.learnt`); whatever
 is learnt from patients has to be paid for when the result is to be private.
@@ -20,17 +21,16 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from fedlab_utils._arguments import one_of
+from fedlab_utils._arguments import brief, numbers, one_of, whole
 from fedlab_utils.data import schema as schemas
+from fedlab_utils.fidelity import reading
+from fedlab_utils.synth import grids
+from fedlab_utils.synth.grids import FEW_VALUES
 
 Transform = Literal["quantile", "linear"]
 
-FEW_VALUES = 10  # numbers with no more values than this are drawn as categories
 SCORES = np.linspace(-4, 4, 401)  # the normal scores at which a column's quantiles are kept
 _LEVELS = np.array([(1 + math.erf(z / math.sqrt(2))) / 2 for z in SCORES])
-_MOST_DECIMALS = 6
-_TOLERANCE = {"float32": 5e-7, "float16": 2e-3}  # relative error of a decimal number in short types
-_TARGET = "(any target)"
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Column:
         Of a number: the coarser granularity of those that are rounder than the others; 0 if all are alike.
     knots
         Of a number: its values at the normal scores `SCORES`, rising.
+    support
+        Of a number with few values that lie on no grid: these values, rising; with `coarse`, of the finer ones.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Column:
     decimals: int | None = None
     coarse: float = 0.0
     knots: tuple[float, ...] = ()
+    support: tuple[float, ...] = ()
 
     @property
     def is_number(self) -> bool:
@@ -99,8 +102,8 @@ class Column:
         if gone.any() and not self.missing:
             raise ValueError(f"{self.name!r} has missing values, and had none in the table that was learnt.")
         numbers = np.clip(numbers, self.low, self.high)
-        is_round = _is_round(numbers, self.step, self.coarse)
-        score = np.where(gone, 0.0, np.interp(_dither(numbers, self.step, self.coarse, rng), self.knots, SCORES))
+        is_round = grids.is_round(numbers, self.step, self.coarse)
+        score = np.where(gone, 0.0, np.interp(grids.dither(numbers, self.step, self.coarse, rng), self.knots, SCORES))
         kinds = [is_round, ~is_round & ~gone] if self.coarse else [~gone]
         kinds += [gone] if self.missing else []
         return np.column_stack([score, *(kinds if len(kinds) > 1 else [])])
@@ -110,12 +113,12 @@ class Column:
         if not self.is_number:
             return self._series(encoded.argmax(1))
         numbers = np.interp(encoded[:, 0], SCORES, self.knots)
-        fine = self.low + np.round((numbers - self.low) / self.step) * self.step
+        fine = self._fine(numbers)
         kind = encoded[:, 1:].argmax(1) if self.width > 1 else np.zeros(len(numbers), int)
         if self.coarse:  # a power of ten
             fine = np.where(kind == 0, np.round(numbers, round(-math.log10(self.coarse))), fine)
         numbers = np.clip(fine, self.low, self.high)
-        if self.decimals is not None:
+        if self.decimals is not None and not self.support:
             numbers = np.round(numbers, self.decimals)
         if self.missing:
             numbers[kind == self.width - 2] = np.nan
@@ -128,6 +131,13 @@ class Column:
         stranger = text.notna() if self.missing else np.ones(len(text), bool)
         code = text.map(number)
         return code.fillna(-1).where(code.notna() | stranger, len(self.values)).to_numpy(int)
+
+    def _fine(self, numbers: np.ndarray) -> np.ndarray:
+        """Each number moved to the nearest value that the column can have."""
+        if not self.support:
+            return self.low + np.round((numbers - self.low) / self.step) * self.step
+        values = np.array(self.support)
+        return values[np.searchsorted((values[1:] + values[:-1]) / 2, numbers)]
 
     def _series(self, code: np.ndarray) -> pd.Series:
         values = np.array([*self.values, np.nan], dtype=object)[code]
@@ -169,19 +179,37 @@ class Encoder:
         for column in self.columns:
             if column.name == name:
                 return column
-        raise ValueError(f"{name!r} is not a column of the table, which has {[c.name for c in self.columns]}.")
+        raise ValueError(f"{name!r} is not a column of the table, which has {brief([c.name for c in self.columns])}.")
 
     def encode(self, frame: pd.DataFrame, *, seed: int | np.random.Generator = 0) -> np.ndarray:
-        """Float32 array ``[n, width]``; `seed` spreads equal numbers over the scores they share."""
-        rng = np.random.default_rng(seed)
-        frame = frame.set_axis(frame.columns.map(str), axis=1)
+        """Float32 array ``[n, width]``; `seed` spreads equal numbers over the scores they share.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, or holds what it did not hold in the table that was learnt.
+        """
+        rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(whole("seed", seed, 0))
+        if isinstance(frame, pd.DataFrame):
+            frame = frame.set_axis(frame.columns.map(str), axis=1)
+        reading.check("frame", frame)
         if absent := [c.name for c in self.columns if c.name not in frame]:
             raise ValueError(f"frame lacks the column {absent[0]!r} of the table that was learnt.")
-        return np.hstack([c.encode(frame[c.name], rng) for c in self.columns]).astype(np.float32)
+        of_numbers, others = (tuple(c.name for c in self.columns if c.is_number == kind) for kind in (True, False))
+        tidy = schemas.Schema(numeric=of_numbers, categorical=others).tidy(frame)
+        return np.hstack([c.encode(tidy[c.name], rng) for c in self.columns]).astype(np.float32)
 
     def decode(self, encoded: np.ndarray) -> pd.DataFrame:
-        """Rows with the columns, types, bounds and granularity of the original, from ``[n, width]``."""
-        encoded = np.asarray(encoded, float)
+        """Rows with the columns, types, bounds and granularity of the original, from ``[n, width]``.
+
+        Raises
+        ------
+        ValueError
+            If `encoded` has another shape, or holds something else than finite numbers.
+        """
+        encoded = numbers("encoded", encoded, only_finite=True)
+        if encoded.ndim != 2 or encoded.shape[1] != self.width:
+            raise ValueError(f"encoded must be [n, {self.width}]; got {encoded.shape}.")
         parts = zip(self.columns, self.slices.values(), strict=True)
         return pd.DataFrame({c.name: c.decode(encoded[:, where]) for c, where in parts})
 
@@ -210,7 +238,8 @@ def learn(
     frame
         Any table that ``data.from_frame`` takes.
     known
-        Public knowledge; the rest is learnt from the rows and listed in `Encoder.learnt`.
+        Public knowledge; the rest is learnt from the rows and listed in `Encoder.learnt`. Its `granularity` of a column
+        is a step, or a list of all values that the column can have.
     transform
         "quantile" makes every number bell-shaped, and learns its quantiles for that; "linear" only moves its
         bounds to -4 and 4, which needs nothing but public bounds.
@@ -223,24 +252,18 @@ def learn(
         With one sentence, if there is anything in the table that cannot be used, or it does not fit what is known.
     """
     one_of("transform", transform, ("quantile", "linear"))
-    known = known or schemas.Schema()
+    known = schemas.Schema() if known is None else known
+    if not isinstance(known, schemas.Schema):
+        raise ValueError(f"schema must be a data.Schema or None; got {brief(known)}.")
     categories = {**known.categories, **({known.target: known.classes} if known.classes else {})}
-    if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"frame must be a pandas DataFrame, not a {type(frame).__name__}.")
-    frame = frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)
-    if len(frame) < 2 or not frame.shape[1]:
-        raise ValueError(f"frame must have at least 2 rows and 1 column; it has {len(frame)} and {frame.shape[1]}.")
+    if isinstance(frame, pd.DataFrame):
+        frame = frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)
+    reading.check("frame", frame, fewest=2)
     named = (*known.numeric, *known.categorical, *known.bounds, *categories, *known.granularity)
     if stray := [c for c in named if c not in frame]:
-        raise ValueError(f"schema names {stray[0]!r}, which is not a column of the table.")
-    # `infer` wants a target to predict; a made-up one lets it check all columns with its own sentences.
-    checked = schemas.infer(
-        pd.concat([frame, pd.Series(np.arange(len(frame)) % 2, frame.index, name=_TARGET)], axis=1),
-        target=_TARGET,
-        bounds=known.bounds,
-        categories=categories,
-    )
-    rng, learnt, columns = np.random.default_rng(seed), [], []
+        raise ValueError(f"schema names {brief(stray[0])}, which is not a column of the table.")
+    frame, checked = reading.one(frame, bounds=known.bounds, categories=categories)
+    rng, learnt, columns = np.random.default_rng(whole("seed", seed, 0)), [], []
     for name in frame.columns:
         column, number = frame[name], name in checked.numeric
         if name in known.numeric and not number:
@@ -286,67 +309,23 @@ def _number(column: pd.Series, bounds, step, transform: Transform, rng: np.rando
         learnt.append((column.name, "bounds", f"{bounds[0]:g} to {bounds[1]:g}"))
     low, high = bounds
     there = np.clip(there, low, high)
-    if step is not None and not (isinstance(step, int | float | np.number) and 0 < step < np.inf):
-        raise ValueError(f"granularity[{column.name!r}] must be a positive number; got {step!r}.")
-    coarse = 0.0
-    if step is None:
-        tolerance = _TOLERANCE.get(str(column.dtype).lower(), 1e-13)
-        step, decimals = _granularity(there, low, high, tolerance)
-        coarse = _coarse(there, step)
-        found = ([f"{coarse:g}"] if coarse else []) + ["none" if decimals is None else f"{step:g}"]
-        learnt.append((column.name, "granularity", " or ".join(found)))
+    if step is not None:
+        grid = grids.given(column.name, step, there, low)
     else:
-        step = float(step)
-        decimals = next((d for d in range(_MOST_DECIMALS) if step == round(step, d) and low == round(low, d)), None)
+        grid = grids.find(there, low, high, str(column.dtype))
+        learnt.append((column.name, "granularity", grid.in_words))
+        if grid.support:
+            learnt.append((column.name, "support", f"{len(grid.support)} values"))
     if transform == "quantile":
-        dithered = _dither(there, step, coarse, rng)
+        dithered = grids.dither(there, grid.step, grid.coarse, rng)
         knots = np.quantile(dithered, _LEVELS)
         knots[[0, -1]] = dithered.min(), dithered.max()
         learnt.append((column.name, "quantiles", f"{len(knots)} of them"))
     else:
-        margin = (coarse or step) / 2
+        margin = (grid.coarse or grid.step) / 2
         knots = np.linspace(low - margin, high + margin, len(SCORES))
     name, missing = column.name, len(there) < len(numbers)
-    return Column(name, str(column.dtype), missing, (), False, low, high, step, decimals, coarse, tuple(knots.tolist()))
-
-
-def _granularity(numbers: np.ndarray, low: float, high: float, tolerance: float) -> tuple[float, int | None]:
-    """The largest step on which all numbers lie, and its decimals; a millionth of the range if there is none.
-
-    `tolerance` is relative to each number: what the arithmetic of its type may have left behind.
-    """
-    for decimals in range(_MOST_DECIMALS + 1):
-        scaled = np.round(numbers, decimals) * 10.0**decimals
-        if np.abs(scaled).max() > 2**52:
-            break
-        if (np.abs(np.round(numbers, decimals) - numbers) <= tolerance * np.abs(numbers)).all():
-            step = int(np.gcd.reduce(np.round(scaled - low * 10.0**decimals).astype(np.int64)))
-            return (step or 1) / 10.0**decimals, decimals
-    return max((high - low) / 2**20, max(abs(low), abs(high)) / 2**40) or 1.0, None
-
-
-def _coarse(numbers: np.ndarray, step: float) -> float:
-    """The largest of 1, .1, .01, ... that at least half of the numbers are rounded to, but not all; 0 if none."""
-    for coarse in 10.0 ** -np.arange(_MOST_DECIMALS):
-        fits = _is_round(numbers, step, coarse)
-        if coarse < 4 * step or fits.all():  # of halves, say, every other one is whole by chance
-            return 0.0
-        if fits.mean() >= 0.5 and len(np.unique(numbers[fits])) > FEW_VALUES:
-            return float(coarse)
-    return 0.0
-
-
-def _is_round(numbers: np.ndarray, step: float, coarse: float) -> np.ndarray:
-    """Which numbers are multiples of `coarse`; none if that is 0."""
-    if not coarse:
-        return np.zeros(len(numbers), bool)
-    return np.abs(np.round(numbers / coarse) * coarse - numbers) < step / 2
-
-
-def _dither(numbers: np.ndarray, step: float, coarse: float, rng: np.random.Generator) -> np.ndarray:
-    """Numbers spread over all that are rounded to them, round ones more widely."""
-    width = np.where(_is_round(numbers, step, coarse), coarse, step)
-    return numbers + width * (rng.random(len(numbers)) - 0.5)
+    return Column(name, str(column.dtype), missing, (), False, low, high, knots=tuple(knots.tolist()), **asdict(grid))
 
 
 def _numbers(column: pd.Series) -> np.ndarray:

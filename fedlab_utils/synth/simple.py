@@ -8,12 +8,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from fedlab_utils.data.schema import as_numbers
 from fedlab_utils.fleet import one_thread
 from fedlab_utils.synth.encoding import Encoder
 
 Arrays = dict[str, np.ndarray]
 
 _NEAREST = 5  # neighbours to interpolate with
+_DEGREES = 30  # of the polynomials by which a step function is described
 _PIECE = 500  # rows whose neighbours are searched at a time
 
 
@@ -26,26 +28,84 @@ def parts(encoder: Encoder) -> list[tuple[int, int, bool]]:
 
 
 def fit_copula(data: np.ndarray, encoder: Encoder) -> Arrays:
-    """Shares of the 0/1 columns, and the correlations of normal scores.
+    """Shares of the 0/1 columns, and the correlations of the bell curves behind all columns.
 
-    A category's scores fill the stretch of the bell curve that its share of the rows cuts off, in the order of the
-    categories; where in its stretch a row lies is drawn at random. A missing number counts as middling.
+    Behind each column stands a normal score, of which only the level shows: the category, or the number as it is
+    rounded. All rows of one level get the mean of the bell curve over the stretch that its share of the rows cuts off,
+    in the order of the categories. These means vary less than the scores do, so their covariance is too small; `latent`
+    says which correlation of the scores it belongs to. What rises or falls with something is so kept, and no other
+    dependence: not that the middle category is the ill one. Missing numbers are left out, pair by pair.
     """
-    rng = np.random.default_rng(0)
-    shares = data.mean(0, dtype=float)
-    scores = np.empty((len(data), len(parts(encoder))))
-    for k, (start, end, choice) in enumerate(parts(encoder)):
-        scores[:, k] = data[:, start]
-        if choice:
-            edges = np.concatenate([[0], np.cumsum(shares[start:end])])
-            code = data[:, start:end].argmax(1)
-            level = edges[code] + rng.random(len(data)) * (edges[code + 1] - edges[code])
-            scores[:, k] = _inverse_normal(level)
-    spread = scores.std(0)
-    scores = (scores - scores.mean(0)) / np.where(spread > 0, spread, 1)
-    correlation = scores.T @ scores / len(scores)
-    np.fill_diagonal(correlation, 1)
-    return {"shares": shares, "correlation": correlation}
+    levels = _levels(data, encoder)
+    there = np.stack([code >= 0 for code in levels], axis=1).astype(float)
+    means, coefficients = zip(*map(_steps, levels), strict=True)
+    scores = np.stack([np.where(code >= 0, m[code], 0) for m, code in zip(means, levels, strict=True)], axis=1)
+    both = np.maximum(there.T @ there, 1)  # rows in which neither of two columns is missing
+    beside = scores.T @ there / both  # mean score of one where the other is there
+    covariance = scores.T @ scores / both - beside * beside.T
+    return {"shares": data.mean(0, dtype=float), "correlation": latent(covariance, np.stack(coefficients))}
+
+
+def latent(covariance: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """The correlation matrix of normal scores whose functions have these covariances.
+
+    Functions g and h of two scores with correlation r have the covariance sum_k a_k b_k r^k, where a_k and b_k are
+    their coefficients for the normalised Hermite polynomials (Mehler's formula). Read backwards, this gives r.
+
+    Parameters
+    ----------
+    covariance
+        Of the functions, ``[columns, columns]``.
+    coefficients
+        Of each function, for the polynomials of degree 1, 2, ..., ``[columns, degrees]``.
+
+    Returns
+    -------
+    ndarray
+        ``[columns, columns]``, with ones on the diagonal and no negative eigenvalue: 0 where a function is constant,
+        and pulled towards each other where the pairs, each read by itself, contradict.
+    """
+    possible = np.linspace(-1, 1, 401)
+    powers = possible ** np.arange(1, coefficients.shape[1] + 1)[:, None]
+    correlation = np.eye(len(coefficients))
+    for i, own in enumerate(coefficients):
+        for j, curve in enumerate((own * coefficients[:i]) @ powers):
+            if np.ptp(curve) > 1e-9:
+                rising = np.maximum.accumulate(curve)  # cut off after some degrees it may waver at the ends
+                correlation[i, j] = correlation[j, i] = np.interp(covariance[i, j], rising, possible)
+    values, vectors = np.linalg.eigh(correlation)
+    correlation = (vectors * values.clip(min=1e-9)) @ vectors.T
+    size = np.sqrt(np.diag(correlation))
+    return correlation / np.outer(size, size)
+
+
+def _levels(data: np.ndarray, encoder: Encoder) -> list[np.ndarray]:
+    """For each of `parts`, the number of each row's level in rising order ``[n]``; -1 where a number is missing."""
+    found = []
+    for column, where in zip(encoder.columns, encoder.slices.values(), strict=True):
+        encoded = data[:, where]
+        if not column.is_number:
+            found.append(encoded.argmax(1))
+            continue
+        values = as_numbers(column.decode(encoded)).to_numpy(float)
+        gone = np.isnan(values)
+        found.append(np.where(gone, -1, np.unique(np.where(gone, np.inf, values), return_inverse=True)[1]))
+        if column.width > 1:
+            found.append(encoded[:, 1:].argmax(1))
+    return found
+
+
+def _steps(code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the bell curve over each level's stretch ``[levels]``, and the Hermite coefficients of these steps."""
+    counts = np.bincount(code[code >= 0], minlength=1)
+    cuts = _inverse_normal(np.cumsum(counts)[:-1] / max(counts.sum(), 1))
+    density = np.exp(-(cuts**2) / 2) / np.sqrt(2 * np.pi)
+    means = -np.diff(density, prepend=0, append=0) * counts.sum() / np.maximum(counts, 1)
+    before, polynomial, found = np.zeros_like(cuts), np.ones_like(cuts), []
+    for k in range(1, _DEGREES + 1):
+        found.append(density * polynomial @ np.diff(means) / np.sqrt(k))
+        before, polynomial = polynomial, (cuts * polynomial - np.sqrt(k - 1) * before) / np.sqrt(k)
+    return means, np.array(found)
 
 
 def fit_independent(data: np.ndarray, encoder: Encoder) -> Arrays:

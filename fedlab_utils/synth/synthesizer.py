@@ -12,13 +12,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from fedlab_utils._arguments import number, one_of, whole, widths
+from fedlab_utils import _arguments as arguments
+from fedlab_utils._arguments import brief, number, one_of, whole, widths
 from fedlab_utils._progress import progress
 from fedlab_utils.data.schema import Schema
 from fedlab_utils.fleet import Params, one_thread
@@ -99,7 +100,10 @@ class Synthesizer:
         n = whole("n", n)
         if not 0 <= whole("model", model, 0) < self.n_models:
             raise ValueError(f"model must be a number from 0 to {self.n_models - 1}; got {model!r}.")
-        wanted = {name: self._code(name, value) for name, value in dict(where or {}).items()}
+        where = {} if where is None else where
+        if not isinstance(where, Mapping):
+            raise ValueError(f"where must name columns and their values, as {{'outcome': 1}}; got {brief(where)}.")
+        wanted = {name: self._code(name, value) for name, value in where.items()}
         given = wanted.pop(self.label, None) if self.method in _GANS else None
         rng = generator(seed, model, GENERATOR_SAMPLING)
         found, n_found = [], 0
@@ -112,12 +116,18 @@ class Synthesizer:
             n_found += len(rows)
             if n_found >= n:
                 return self.encoder.decode(np.concatenate(found)[:n])
-        raise ValueError(f"where={dict(where)!r} is too rare: {n_found} of {_MOST_TRIES * _PIECE} drawn rows fit.")
+        raise ValueError(f"where={brief(dict(where))} is too rare: {n_found} of {_MOST_TRIES * _PIECE} drawn rows fit.")
 
     def save(self, path: str | PathLike) -> None:
-        """Write one npz file: arrays and one JSON text, nothing that runs when it is read."""
+        """Write one npz file: arrays and one JSON text, nothing that runs when it is read.
+
+        Raises
+        ------
+        ValueError
+            If `path` is no path.
+        """
         about = {"method": self.method, "label": self.label, "n_models": self.n_models, **self.encoder.as_json()}
-        with open(path, "wb") as file:
+        with open(arguments.path("path", path), "wb") as file:
             np.savez(file, about=json.dumps(about, allow_nan=False), losses=self.losses, **self.arrays)
 
     def _code(self, name: str, value) -> int:
@@ -126,7 +136,7 @@ class Synthesizer:
             raise ValueError(f"where={{{name!r}: ...}} must name a category column; {name!r} holds numbers.")
         code = int(column.codes(pd.Series([value], dtype=object))[0])
         if code < 0:
-            raise ValueError(f"where[{name!r}] must be one of {list(column.values)}; got {value!r}.")
+            raise ValueError(f"where[{name!r}] must be one of {brief(list(column.values))}; got {brief(value)}.")
         return code
 
     def _draw(self, n: int, model: int, given: int | None, rng: np.random.Generator) -> np.ndarray:
@@ -225,6 +235,8 @@ def fit(
     rates["critic_lr"] = default if critic_lr is None else number("critic_lr", critic_lr)
     hidden, n_models, every = widths(hidden), whole("n_models", n_models), whole("every", every)
 
+    if on_step is not None and not callable(on_step):
+        raise ValueError(f"on_step must be a function of one synthesizer; got {brief(on_step)}.")
     several, seed = isinstance(frame, Mapping), whole("seed", seed, 0)
     if several and (on_step is not None or not frame):
         raise ValueError("frame must be one table where on_step is given, and hold at least one table in any case.")
@@ -296,26 +308,41 @@ def _train(
 
 
 def load(path: str | PathLike) -> Synthesizer:
-    """Read what `Synthesizer.save` wrote.
+    """Read what `Synthesizer.save` wrote. Nothing in the file is executed, whatever it holds.
 
     Raises
     ------
     ValueError
-        If the file is something else.
+        If the file is something else, or damaged.
+    OSError
+        If there is no such file, or it may not be read.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-        about = json.loads(str(arrays.pop("about")))
-        encoder, losses = Encoder.from_json(about), arrays.pop("losses")
-        return Synthesizer(about["method"], encoder, arrays, about["label"], about["n_models"], losses)
-    except (AttributeError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"path={str(path)!r} is not a file that Synthesizer.save wrote.") from error
+    with open(arguments.path("path", path), "rb") as file:
+        try:
+            found = _read(file)
+            found.sample(1, model=found.n_models - 1)  # what does not fit together shows here
+        except Exception as error:  # zip, zlib, json and numpy each have errors of their own for a damaged file
+            raise ValueError(f"path={str(path)!r} is not a file that Synthesizer.save wrote.") from error
+    return found
+
+
+def _read(file: BinaryIO) -> Synthesizer:
+    with np.load(file, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    about = json.loads(str(arrays.pop("about")))
+    encoder, losses = Encoder.from_json(about), arrays.pop("losses")
+    method, n_models = one_of("method", about["method"], (*_GANS, *FITTERS)), whole("n_models", about["n_models"])
+    if losses.shape[1:] != (2, n_models):
+        raise ValueError(f"losses must be [steps, 2, {n_models}]; got {losses.shape}.")
+    return Synthesizer(method, encoder, arrays, about["label"], n_models, losses)
 
 
 def _layout(encoder: Encoder, label: str | None) -> gan.Layout:
     if label is None:
         return gan.Layout(encoder.width, tuple(encoder.choices))
+    known = [c.name for c in encoder.columns]
+    if label not in known:
+        raise ValueError(f"label={brief(label)} is not a column of the table, which has {brief(known)}.")
     if encoder[label].is_number:
         raise ValueError(f"label={label!r} must be a category column; it holds numbers.")
     where = encoder.slices[label]

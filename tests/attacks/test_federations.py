@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from fedlab_utils import attacks, data, federated, privacy
+from fedlab_utils.attacks import federations
 from tests.attacks.helpers import cohort
 
 
@@ -47,7 +48,7 @@ def test_the_outsider_sees_the_final_model_of_a_training_without_the_others(fede
 
 def test_noise_hides_patients_from_the_server_too(federation):
     common = dict(rounds=4, local_epochs=2, lr=0.1, hidden=(8,))
-    promise = privacy.RecordDP(noise_multiplier=50.0)
+    promise = privacy.RecordDP(noise_multiplier=50.0, secure=False)
     hidden = attacks.federated_shadows(federation, n_models=24, seed=0, privacy=promise, **common)
     for view in hidden.values():
         auc = attacks.lira(view).auc
@@ -56,11 +57,74 @@ def test_noise_hides_patients_from_the_server_too(federation):
 
 def test_the_weights_of_rounds_are_found_on_other_federations(federation):
     common = dict(rounds=15, local_epochs=1, lr=0.1, hidden=(4,))
-    promise = privacy.RecordDP(noise_multiplier=50.0)
+    promise = privacy.RecordDP(noise_multiplier=50.0, secure=False)
     view = attacks.federated_shadows(federation, n_models=8, seed=1, privacy=promise, **common)["server"]
     gap = view.logit - view.logit.mean(0)
     auc = roc_auc_score(view.member.ravel(), gap.ravel())
     assert abs(auc - 0.5) < 0.06  # three standard deviations; with weights fitted to these federations about .1
+
+
+def logits(gaps, spreads=1.0, n=60, K=36, seed=0):
+    """Logits ``[K, n, several]`` of patients who are members by coins ``[K, n]`` and then lie higher by `gaps`."""
+    rng = np.random.default_rng(seed)
+    member = rng.random((K, n)) < 0.5
+    noise = spreads * rng.normal(size=(K, n, np.shape(gaps)[-1]))
+    return member, rng.normal(size=(n, 1)) * 3 + noise + member[..., None] * gaps
+
+
+def chosen(seen, now, member, kept=12):
+    further = np.arange(len(member)) >= kept
+    return federations._best(federations._ways(seen), now, further, member), further
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_sees_more_reads_like_who_sees_less_where_more_says_nothing(seed):
+    member, seen = logits(np.array([0.0] * 9 + [2.0]), seed=seed)
+    last, _ = chosen(seen[:, :, -1:], None, member)
+    way, further = chosen(seen[:, :, :-1], last, member)  # the others are noise
+    assert way is last
+    assert np.array_equal(way.numbers(further, member), seen[:, :, -1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_sees_more_uses_what_tells_more(seed):
+    member, seen = logits(np.array([2.0] * 9 + [1.0]), seed=seed)
+    last, _ = chosen(seen[:, :, -1:], None, member)
+    way, further = chosen(seen, last, member)
+    found, alone = (
+        roc_auc_score(member[:12].ravel(), numbers[:12].ravel())
+        for numbers in (way.ratios(further, member), last.ratios(further, member))
+    )
+    assert way is not last and found > alone + 0.1
+
+
+def test_a_way_regards_how_models_go_together_and_what_is_a_patients_own():
+    member, seen = logits(np.array([1.0, 0.0]))
+    seen[:, :, 1] += seen[:, :, 0] - member  # the second says what of the first is noise
+    assert chosen(seen, None, member)[0].together
+    own = np.where(np.arange(60) < 30, 3.0, 0.0)[:, None]  # half of the patients are never told
+    member, seen = logits(own)
+    assert federations._Way(seen, own=True).ratios(np.arange(36) > 11, member)[:12, 30:].std() < 1
+    further = np.arange(36) > 11
+    alike, leaning = (federations._Way(seen, own).ratios(further, member)[:12] for own in (False, True))
+    assert roc_auc_score(member[:12].ravel(), leaning.ravel()) > roc_auc_score(member[:12].ravel(), alike.ravel())
+
+
+def test_numbers_are_finite_where_somebody_is_in_all_or_in_none_of_the_further_federations():
+    member, seen = logits(np.array([1.0, 1.0]))
+    member[:, 0], member[:, 1] = True, False
+    for way in federations._ways(seen):
+        assert np.isfinite(way.ratios(np.arange(36) > 11, member)).all()
+
+
+def test_the_register_gives_hospitals_what_it_gives_outsiders():
+    """Earlier global models add nothing to the last one here; the server sees more (lesson 06)."""
+    network = data.load("hospital_network", target="diagnosis")
+    few = {h.name: h.train.sample(24, random_state=0).reset_index(drop=True) for h in network.hospitals}
+    setting = dict(rounds=12, local_epochs=5, batch_size=32, lr=0.01, optimiser="adam", hidden=(32,))
+    views = attacks.federated_shadows(network.replace_train(few), n_models=18, seed=1, **setting)
+    found = {name: attacks.lira(view).tpr_at(0.01).value for name, view in views.items()}
+    assert found["hospital"] >= found["outsider"] - 0.005 and found["server"] > found["hospital"] + 0.02
 
 
 # ---------------------------------------------------------------- what is refused

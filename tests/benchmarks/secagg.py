@@ -25,9 +25,14 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import cryptography  # noqa: E402
 import numpy as np  # noqa: E402
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: E402
+from dp_accounting import rdp  # noqa: E402
 from peers.tables import seconds, show  # noqa: E402
 
 from fedlab_utils import secagg  # noqa: E402
+from fedlab_utils.privacy import RecordDP, epsilon, noise_for  # noqa: E402
+from fedlab_utils.privacy.accounting import composed  # noqa: E402
+from fedlab_utils.privacy.events import DiscreteGaussianDpEvent, SkellamDpEvent  # noqa: E402
+from fedlab_utils.secagg.noise import scaled  # noqa: E402
 
 try:
     from peers import flower_secagg
@@ -233,6 +238,54 @@ def rounds(quick: bool) -> None:
     print("  threshold is ours, two thirds of them; one round. It runs on all cores, and its masks grow from 32 bits.")
 
 
+# --- noise inside the sum -----------------------------------------------------------------------------------
+
+
+def noise_inside(quick: bool) -> None:
+    """What rounding, short words and accounting cost, against Gaussian noise that a trusted server would add."""
+    lines, orders = [], np.arange(2, 257)
+    for d in (400, 100_000):
+        for n in (5, 20) if quick else (5, 20, 100):
+            for target in (1.0, 8.0):
+                z, members = noise_for(target), secagg.default_threshold(n) - 1
+                plain, _ = rdp.compute_epsilon(orders.astype(float), orders / (2 * z * z), 1e-5)
+                cells = []
+                for bits in (12, 16, 20, 24, 32):
+                    cells.append(_more(z, d, n, members, bits, float(plain)))
+                lines.append([f"{d:,}", str(n), f"{target:g}", f"{plain / epsilon(z) - 1:.1%}", *cells])
+    head = ["values", "hospitals", "epsilon", "RDP over PLD", *(f"{b} bits" for b in (12, 16, 20, 24, 32))]
+    show("Skellam noise in shares: epsilon above that of Gaussian noise of the same size, both by RDP", head, lines)
+    print("  Updates of length 1, rounded by coins; words of 8, 16, 32 and 64 bits exist, the others show the trend.")
+    lines = []
+    for target in (0.3, 1.0, 3.0, 8.0):
+        z = noise_for(target)
+        rows = [kind(9 * z * z / 4, 4, 3.0, 9.0, 9) for kind in (SkellamDpEvent, DiscreteGaussianDpEvent)]
+        spent = [composed(((event, 1),), 1e-5) for event in rows]
+        lines.append([f"{target:g}", f"{3 * z:.1f}", f"{epsilon(z):.4f}", *(f"{e:.4f}" for e in spent)])
+    head = ["aimed at", "standard deviation", "Gaussian", "Skellam", "discrete Gaussian"]
+    show("Counts (9 change by one, no rounding): exact epsilon by PLD", head, lines)
+    vectors, promise = np.zeros((5, 400), int), RecordDP(1.0)
+    took = {
+        name: seconds({"": partial(secagg.private_sum, vectors, promise=promise, cells=9, noise=name)}, 3)[""]
+        for name in ("skellam", "discrete gaussian")
+    }
+    bare = seconds({"": partial(secagg.run, words(5, 400), setup(5, 400))}, 3)[""]
+    lines = [[name, f"{1e3 * t:.0f} ms", f"{1e3 * bare:.0f} ms"] for name, t in took.items()]
+    show("A private sum of 400 counts over 5 hospitals, and the protocol alone", ["noise", "all", "protocol"], lines)
+
+
+def _more(z: float, d: int, n: int, members: int, bits: int, plain: float) -> str:
+    """By how much epsilon is larger; "-" where words are too short."""
+    try:
+        step, share = scaled(z, 1.0, largest=1.0, n=n, members=members, bits=bits, widen=math.sqrt(d))
+    except ValueError:
+        return "-"
+    l2 = 1 / step + math.sqrt(d)
+    # The noise that Gaussian accounting would ask for, without what rounding adds to a change.
+    event = SkellamDpEvent((z / step) ** 2 / members, members, l2, min(math.sqrt(d) * l2, l2**2))
+    return f"{100 * (composed(((event, 1),), 1e-5, 'rdp') / plain - 1):+.3g}%"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer hospitals and values, Flower at 11 only")
@@ -242,6 +295,7 @@ def main() -> None:
     beside_the_floor(quick)
     growth(quick)
     dropouts(quick)
+    noise_inside(quick)
     rounds(quick)
 
 

@@ -45,7 +45,11 @@ def test_a_lab_of_each_lesson_works_with_keys_alone_and_says_what_it_is(lab, nam
         assert page.evaluate("document.activeElement.matches('.fedlab-picture')")
 
 
+NAMED = "[...document.querySelectorAll('.fedlab-lab .noUi-handle')].every(h => h.getAttribute('aria-label'))"
+
+
 def assert_accessible(page):
+    page.wait_for_function(NAMED, timeout=10_000)  # a busy machine draws the controls before it names them
     found = Axe().run(page, context=".fedlab-lab")
     assert found.violations_count == 0, found.generate_report()
     handle = page.locator(".fedlab-lab .noUi-handle").first

@@ -2,6 +2,7 @@
 each says how often it would fail by chance with other ones."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fedlab_utils import data, federated, privacy
-from fedlab_utils.data import agreement
+from fedlab_utils.data import bounded
+from fedlab_utils.privacy import promises
 from fedlab_utils.privacy.ledger import NOT_PRIVATE, Ledger
-from fedlab_utils.privacy.promises import HospitalDP, RecordDP
+from fedlab_utils.privacy.promises import HospitalDP
 
 PUBLIC = dict(
     bounds={"age": (20, 100), "pressure": (1000, 1300), "treated": (0, 1)},
@@ -22,6 +24,7 @@ PUBLIC = dict(
 )
 
 
+RecordDP = partial(promises.RecordDP, secure=False)  # noise from a seed, so that no test fails by chance
 QUICK = dict(rounds=2, batch_size=16, hidden=(8,))
 
 
@@ -52,7 +55,7 @@ def released(some):
 
 
 def exact(some, bounds=PUBLIC["bounds"]):
-    return np.array([agreement.bounded_sums(h.train, bounds) for h in some.hospitals])
+    return np.array([bounded.bounded_sums(h.train, bounds) for h in some.hospitals])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def network():
 
 def test_sums_are_what_they_are_called():
     frame = pd.DataFrame({"a": [0.0, 10.0, 4.0, np.nan, 99.0], "b": [True, False, True, True, True]})
-    sums = agreement.bounded_sums(frame, {"a": (0, 10), "b": (0, 1)})
+    sums = bounded.bounded_sums(frame, {"a": (0, 10), "b": (0, 1)})
     assert sums[0] == pytest.approx([4, -1 + 1 - 0.2 + 1, 1 + 1 + 0.04 + 1])  # 99 counts as 10
     assert sums[1] == pytest.approx([5, 3, 5])
 
@@ -78,16 +81,16 @@ def test_one_patient_more_moves_the_sums_by_no_more_than_the_sensitivity(values,
     before = pd.DataFrame(rng.uniform(-5, 15, (others, len(values))), columns=columns)
     after = pd.concat([before, pd.DataFrame([values], columns=columns)])
     bounds = dict.fromkeys(columns, (0.0, 10.0))
-    moved = agreement.bounded_sums(after, bounds) - agreement.bounded_sums(before, bounds)
-    assert np.linalg.norm(moved) <= agreement.sensitivity(len(columns)) + 1e-9
+    moved = bounded.bounded_sums(after, bounds) - bounded.bounded_sums(before, bounds)
+    assert np.linalg.norm(moved) <= bounded.sensitivity(len(columns)) + 1e-9
 
 
 @pytest.mark.parametrize("p", [1, 2, 5])
 def test_the_sensitivity_is_reached(p):
     """A patient on a bound everywhere: a smaller sensitivity would be wrong, a larger one a waste."""
     frame = pd.DataFrame([[7.0, 0.0] * p]).iloc[:, :p]
-    sums = agreement.bounded_sums(frame, {c: (0, 7) for c in frame})
-    assert np.linalg.norm(sums) == pytest.approx(agreement.sensitivity(p))
+    sums = bounded.bounded_sums(frame, {c: (0, 7) for c in frame})
+    assert np.linalg.norm(sums) == pytest.approx(bounded.sensitivity(p))
 
 
 @pytest.mark.parametrize("promise", [RecordDP(0.5), RecordDP(noise_multiplier=2.0), RecordDP(1.0, secure=True)])
@@ -202,7 +205,7 @@ def test_one_entry_a_hospital():
     for entry, hospital in zip(some.ledger.entries, some.hospitals, strict=True):
         m = entry.mechanism
         assert (entry.viewer, m.sampling, m.steps, m.delta, m.unit) == ("server", 1, 1, 1e-4, privacy.PATIENT)
-        assert m.units == len(hospital.train) and not m.secret and m.relation == privacy.ADD_OR_REMOVE
+        assert m.units == len(hospital.train) and not m.secret and m.relation == privacy.PRESENT_OR_BLANK
         assert entry.detail == "9 numbers about age, pressure, treated"
     assert len(some.ledger.unprotected) == 0
     assert [m.receiver for m in some.messages] == ["server"] * 3 + ["every hospital"]
@@ -277,7 +280,7 @@ def sentence(message):
     ("more", "words"),
     [
         (dict(bounds={"age": (20, 100), "treated": (0, 1)}), "public bounds.*'pressure' has none"),
-        (dict(bounds=None), "public bounds.*'age' has none"),
+        (dict(bounds=None), "public bounds.*'age'.* have none; give them to from_frame as bounds="),
         (dict(categories=None), "public categories.*'smoker' has none"),
         (dict(target="score"), "public bounds.*'score' has none"),
         (dict(target="score", bounds=PUBLIC["bounds"] | {"score": (9, 1)}), r"bounds\['score'\] must be"),
@@ -297,8 +300,8 @@ def test_what_cannot_be_private_is_refused_in_a_sentence(more, words):
 @pytest.mark.parametrize(
     ("name", "more", "words"),
     [
-        ("breast_cancer", {}, "public bounds.*'mean_radius' has none"),
-        ("diabetes", {}, "public bounds.*'age' has none"),
+        ("breast_cancer", {}, "public bounds.*'mean_radius', .* and 25 more have none"),
+        ("diabetes", {}, "public bounds.*'age', .* have none"),
         ("heart_disease", dict(protocol="flamby"), "must be None with protocol='flamby'"),
         ("hospital_network", dict(statistics=True), "statistics must be None"),
     ],
@@ -323,38 +326,52 @@ def test_a_histogram_changes_by_one_and_gets_that_noise():
     edges, rng = np.linspace(0, 10, 5001), np.random.default_rng(0)
     quiet = RecordDP(noise_multiplier=0)
     values = rng.uniform(-3, 14, 300)
-    with_one = [agreement.private_histogram([*values, x], edges, quiet, rng) for x in (5.0, 10.0, 99.0, -99.0)]
-    before = agreement.private_histogram(values, edges, quiet, rng)
+    with_one = [bounded.private_histogram([*values, x], edges, quiet, rng) for x in (5.0, 10.0, 99.0, -99.0)]
+    before = bounded.private_histogram(values, edges, quiet, rng)
     assert before.sum() == 300 and all(np.linalg.norm(h - before) == 1 for h in with_one)
-    assert (agreement.private_histogram([*values, np.nan], edges, quiet, rng) == before).all()
+    assert (bounded.private_histogram([*values, np.nan], edges, quiet, rng) == before).all()
     promise = RecordDP(0.5)
     for kind in (promise, RecordDP(0.5, secure=True)):
-        noise = agreement.private_histogram(values, edges, kind, rng) - before
+        noise = bounded.private_histogram(values, edges, kind, rng) - before
         assert noise.std() == pytest.approx(promise.noise(sampling=1.0, steps=1), rel=5 / math.sqrt(2 * len(noise)))
-    ledger = Ledger().add("histogram", hospital="A", viewer="server", mechanism=agreement.mechanism(promise))
+    ledger = Ledger().add("histogram", hospital="A", viewer="server", mechanism=bounded.mechanism(promise))
     assert 0.495 <= ledger.epsilon() <= 0.5
+
+
+def test_histograms_of_other_tables_never_share_noise():
+    """Else the difference of two of them names the patient. Five standard errors: by chance once in a million seeds."""
+    edges, values = np.linspace(0, 10, 5001), np.linspace(0, 10, 300)
+    tables = (values, [*values[:-1], 5.0])
+    exact_, noisy = (
+        [bounded.private_histogram(v, edges, RecordDP(noise_multiplier=s), np.random.default_rng(7)) for v in tables]
+        for s in (0, 1)
+    )
+    noise = np.array(noisy) - exact_
+    assert abs(np.corrcoef(noise)[0, 1]) < 5 / math.sqrt(noise.shape[1])
 
 
 def test_quantiles_follow_from_a_histogram(network):
     plain, _ = network
     values = plain.pooled().train["systolic_bp"]
     edges = np.arange(80, 231, 5)
-    counts = agreement.private_histogram(values, edges, RecordDP(1.0), np.random.default_rng(0))
+    counts = bounded.private_histogram(values, edges, RecordDP(1.0), np.random.default_rng(0))
     for q in (0.1, 0.5, 0.9):
-        assert agreement.quantile_from_histogram(counts, edges, q) == pytest.approx(values.quantile(q), abs=2.5)
-    found = [agreement.quantile_from_histogram([1, -7, 2], [0, 1, 2, 4], q) for q in (0, 1 / 6, 2 / 3, 1)]
+        assert bounded.quantile_from_histogram(counts, edges, q) == pytest.approx(values.quantile(q), abs=2.5)
+    found = [bounded.quantile_from_histogram([1, -7, 2], [0, 1, 2, 4], q) for q in (0, 1 / 6, 2 / 3, 1)]
     assert found == pytest.approx([0, 0.5, 3, 4])
-    assert agreement.quantile_from_histogram([-5, -1], [0, 1, 4], 0.5) == 2  # nothing left: all values alike
+    assert bounded.quantile_from_histogram([-5, -1], [0, 1, 4], 0.5) == 2  # nothing left: all values alike
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: agreement.private_histogram([1.0], [3, 2], RecordDP(1.0), np.random.default_rng(0)), "edges must"),
-        (lambda: agreement.private_histogram([1.0], [2, 3], None, np.random.default_rng(0)), "needs privacy.RecordDP"),
-        (lambda: agreement.private_histogram([1.0], [2, 3], "x", np.random.default_rng(0)), "statistics must be None"),
-        (lambda: agreement.quantile_from_histogram([1.0, 2], [2, 3], 0.5), "one for each of the 1 bins"),
-        (lambda: agreement.quantile_from_histogram([1.0], [2, 3], 1.5), "q from 0 to 1"),
+        (lambda: bounded.private_histogram([1.0], [3, 2], RecordDP(1.0), np.random.default_rng(0)), "edges must"),
+        (lambda: bounded.private_histogram([1.0], [2, 3], None, np.random.default_rng(0)), "promise must be privacy"),
+        (lambda: bounded.private_histogram([1.0], [2, 3], "x", np.random.default_rng(0)), "promise must be privacy"),
+        (lambda: bounded.private_histogram([[1.0]], [2, 3], RecordDP(1.0), np.random.default_rng(0)), "values must be"),
+        (lambda: bounded.private_histogram([1.0], [2, 3], RecordDP(1.0), 0), "rng must be a generator"),
+        (lambda: bounded.quantile_from_histogram([1.0, 2], [2, 3], 0.5), "one for each of the 1 bins"),
+        (lambda: bounded.quantile_from_histogram([1.0], [2, 3], 1.5), "q from 0 to 1"),
     ],
 )
 def test_histograms_refuse_in_a_sentence(call, words):

@@ -62,7 +62,9 @@ def test_any_mixed_table(frame, n_hospitals, alpha, seed):
 
 
 def expected_or_empty(some, frame):
-    """As `expected`; a column without any value in the training rows is 0, or left out if it is text."""
+    """As `expected`; a column without any value in the training rows is 0, or left out if it is text.
+
+    One with the same value in all training rows is 0 in every row: scikit-learn would feed another value raw."""
     train = some.pooled().train
     empty = [c for c in some.schema.numeric if train[c].isna().all()]
     absent = [c for c in some.schema.categorical if train[c].isna().all()]
@@ -73,8 +75,9 @@ def expected_or_empty(some, frame):
     }
     fitted = expected(_with_schema(some, keep), frame) if len(frame) else np.zeros((0, some.n_features - len(empty)))
     for column in empty:
-        raw = frame[column].astype(float).fillna(0).to_numpy()
-        fitted = np.insert(fitted, schema.numeric.index(column), raw, axis=1)
+        fitted = np.insert(fitted, schema.numeric.index(column), 0.0, axis=1)
+    alike = [k for k, c in enumerate(schema.numeric) if train[c].astype(float).nunique() == 1]
+    fitted[:, alike] = 0
     return fitted
 
 
@@ -188,7 +191,11 @@ BAD = {
     "spans": (lambda f: f.assign(stay=pd.Timedelta("1D")), {}, "'stay' holds dates or times"),
     "lists": (lambda f: f.assign(codes=[[1]] * len(f)), {}, "type list"),
     "identifier": (lambda f: f.assign(name=f["row"].map("p{}".format)), {}, "identifier"),
-    "numbers as text": (lambda f: f.assign(bp=f["row"].astype(str).replace("7", "?")), {}, "pd.to_numeric"),
+    "numbers and text": (
+        lambda f: f.assign(bp=(f["row"] % 90).astype(str) + np.where(f["row"] % 3, "", "x?")),
+        {},
+        "pd.to_numeric",
+    ),
     "nameless hospital": (lambda f: f.assign(ward=f["ward"].replace("A", None)), {}, "no name"),
     "blank hospital": (lambda f: f.assign(ward=f["ward"].replace("A", " ")), {}, "no name"),
     "hospital without target": (

@@ -1,10 +1,13 @@
 """Settings side by side, and the baselines beside them."""
 
+import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from fedlab_utils import data, federated
-from tests.federated.helpers import QUICK, last
+from tests.federated.helpers import QUICK, last, table
 
 
 def test_baselines_take_the_settings_of_train(three):
@@ -48,3 +51,22 @@ def test_baselines_bracket_the_federated_model():
         own = table_[(table_["baseline"] == "majority") & (table_["hospital"] == h.name)]["accuracy"]
         major = float(h.y_train.mean() > 0.5)
         assert own.iloc[0] == pytest.approx((h.y_test == major).float().mean().item())
+
+
+def test_pooled_is_logistic_regression_where_that_is_asked_for_and_more_work_does_not_make_it_a_bound():
+    frame = table(n=120)
+    noise = (
+        np.random.default_rng(1).random(120) < 0.25
+    )  # a quarter of the labels is wrong: a network learns them by heart
+    split = data.from_frame(frame.assign(ill=frame["ill"] ^ noise), target="ill", hospital="ward")
+    everyone = split.pooled()
+    logistic = LogisticRegression(C=np.inf).fit(everyone.X_train, everyone.y_train[:, 0])
+    theirs = roc_auc_score(everyone.y_test[:, 0], logistic.decision_function(everyone.X_test))
+
+    def pooled(**work):
+        found = federated.baselines(split, seeds=1, **work).query("baseline == 'pooled' and hospital == 'all'")
+        return found[["auc", "loss"]].mean()
+
+    ours = pooled(hidden=(), rounds=400)
+    assert ours["auc"] == pytest.approx(theirs, abs=0.01)
+    assert pooled(rounds=400)["loss"] > pooled()["loss"] + 0.1  # the default network, trained to its end

@@ -6,6 +6,7 @@ Seeds are fixed; where another one could fail by chance, the test says how often
 import dataclasses
 import math
 import warnings
+from functools import partial
 
 import dp_accounting
 import numpy as np
@@ -17,8 +18,10 @@ from dp_accounting import pld
 from fedlab_utils import data, federated, fleet
 from fedlab_utils.federated import plan, protections
 from fedlab_utils.fleet import batches
-from fedlab_utils.privacy.promises import HospitalDP, RecordDP
+from fedlab_utils.privacy import promises
 
+# Noise from a seed, so that no test fails by chance; what is said of secure noise is asked of it by name.
+RecordDP, HospitalDP = partial(promises.RecordDP, secure=False), partial(promises.HospitalDP, secure=False)
 QUICK = dict(rounds=3, batch_size=16, lr=0.1, hidden=(8,))
 
 
@@ -167,11 +170,54 @@ def test_settings_side_by_side_have_noise_of_their_own(three, promise):
     assert len(moved) == 8 and np.abs(correlation).max() < 5 / math.sqrt(moved.shape[1])
 
 
+def corrected(federation):
+    """The same patients, but for the label of one training patient of the last hospital."""
+    *others, last = federation.hospitals
+    y = last.y_train.clone()
+    y[0] = 1 - y[0]
+    return dataclasses.replace(federation, hospitals=(*others, dataclasses.replace(last, y_train=y)))
+
+
+def pairs(three):
+    """Two federations each, of equal sizes under equal seeds, whose releases somebody may lay side by side."""
+    bounds = {c: (-6, 6) for c in "abcd"}
+    exact, private = (
+        data.from_frame(table(), target="ill", hospital="ward", bounds=bounds, statistics=promise)
+        for promise in (None, RecordDP(50))
+    )
+    return {
+        "a corrected label": (three, corrected(three)),
+        "two splits of one table": data.replicates(table(), 2, target="ill", hospital="ward"),
+        "dealt out in two ways": [three.repartition(3, None, seed=s) for s in (0, 1)],
+        "exact and private statistics": (exact, private),
+        "two hospitals change places": (three, dataclasses.replace(three, hospitals=three.hospitals[::-1])),
+    }
+
+
+@pytest.mark.parametrize("promise", ["record", "hospital"])
+@pytest.mark.parametrize("case", ["a corrected label", "two splits of one table", "dealt out in two ways",
+                                  "exact and private statistics", "two hospitals change places"])  # fmt: skip
+def test_other_patients_never_meet_the_same_noise(three, case, promise):
+    """Else the difference of two releases would show what the noise hides: patients count for nothing beside this one.
+    Correlation below five standard errors: fails by chance less than once in a million seeds."""
+    kind, norm = (RecordDP, "max_grad_norm") if promise == "record" else (HospitalDP, "max_update_norm")
+    private = kind(noise_multiplier=1e6, **{norm: 1e-6})
+    work = dict(rounds=1, local_steps=1, batch_size=8, lr=1.0, hidden=(200,), strategy="uniform", privacy=private)
+    one, other = (federated.train(f, **work).params.flat()[0].numpy() for f in pairs(three)[case])
+    start = fleet.init(1, (4, 200, 1), seed=0).flat()[0].numpy()
+    assert abs(np.corrcoef(one - start, other - start)[0, 1]) < 5 / math.sqrt(len(start))
+
+
+def test_the_very_same_training_repeats_itself_as_a_demonstration_only(three):
+    again = data.from_frame(table(), target="ill", hospital="ward")
+    assert plan.fingerprint(again) == plan.fingerprint(three) != plan.fingerprint(corrected(three))
+
+
 # ---------------------------------------------------------------- training under a promise to each record
 
 
 def test_steps_are_counted_from_what_really_ran(three):
-    run = federated.train(three, **QUICK | dict(rounds=9), local_epochs=2, participation=0.67, privacy=RecordDP(2.0))
+    run = federated.train(three, **QUICK | dict(rounds=10), local_epochs=2, participation=0.67, privacy=RecordDP(2.0))
     came = run.transcript.query("receiver == 'server'").groupby("sender").size()
     assert came.nunique() > 1
     spent = run.ledger.spent().set_index("hospital")
@@ -182,6 +228,15 @@ def test_steps_are_counted_from_what_really_ran(three):
         assert 0.99 * 2 <= direct(m.noise_multiplier, m.sampling, m.steps) <= 2
         assert m.units == n and m.delta == 1e-5 and m.unit == "patient record"
     assert run.ledger.epsilon() == spent["epsilon"].max() <= 2 and run.ledger.method == "PLD"
+
+
+def test_the_ledger_knows_how_many_records_a_patient_has():
+    frame = table().assign(id=np.arange(240) // 2)  # two visits each
+    twice = data.from_frame(frame, target="ill", hospital="ward", patient="id")
+    run = federated.train(twice, **QUICK, privacy=RecordDP(noise_multiplier=5.0))
+    assert {e.mechanism.records for e in run.ledger.private.entries} == {2}
+    assert any("A patient has up to 2 records" in sentence for sentence in run.ledger.check())
+    assert run.ledger.epsilon_of_patients() > 1.5 * run.ledger.epsilon()
 
 
 def test_a_training_that_was_stopped_has_spent_less(three):
@@ -249,7 +304,7 @@ def test_a_curve_falls_with_the_budget():
         (RecordDP(1, delta=0.0125), "delta must be below 1/8., one over the number of training patients of north"),
         (HospitalDP(1, delta=0.4), "delta must be below 1/3, one over the number of hospitals"),
         ("epsilon=1", "privacy must be None, privacy.RecordDP"),
-        (RecordDP, "privacy must be None"),
+        (promises.RecordDP, "privacy must be None"),
     ],
 )
 def test_promises_that_do_not_fit_get_a_sentence(three, promise, sentence):
@@ -297,10 +352,10 @@ def test_without_noise_and_clipping_hospitals_count_alike(three, monkeypatch):
 def test_updates_are_clipped_and_divided_by_the_expected_number(many):
     work = dict(rounds=1, batch_size=8, lr=1.0, hidden=(8,), participation=0.3, record=True)
     tight = HospitalDP(noise_multiplier=0, max_update_norm=0.05)
-    run = federated.train(many, **work, privacy=tight, seed=1)
+    run = federated.train(many, **work, privacy=tight, seed=2)
     updates = np.stack(run.transcript.query("receiver == 'server'")["values"])
     assert np.allclose(np.linalg.norm(updates, axis=1), 0.05, atol=1e-6) and len(updates) != 12
-    start = fleet.init(1, run.params.sizes, seed=1).flat()[0]
+    start = fleet.init(1, run.params.sizes, seed=2).flat()[0]
     torch.testing.assert_close(run.params.flat()[0] - start, torch.from_numpy(updates.sum(0) / 12), atol=1e-6, rtol=0)
 
 

@@ -26,7 +26,7 @@ def perfect():
 def test_every_measure_has_a_value_a_reference_and_an_explanation(perfect):
     report = perfect.reset_index()
     assert list(report) == COLUMNS
-    assert report["measure"].is_unique and len(report) == 14
+    assert report["measure"].is_unique and len(report) == 15
     assert np.isfinite(report[["value", "reference"]].to_numpy()).all()
     assert set(report["better"]) == {"higher", "lower", "neither"}
     assert report["what"].str.len().min() > 20
@@ -229,6 +229,26 @@ def test_utility_is_the_reports_own_number():
         row = report.set_index("measure").loc[f"train on synthetic, {family}"]
         assert value == pytest.approx(row["value"], abs=0.03)  # the report draws rows in another order
         assert fidelity.utility(hospital.train, hospital.test, target="cvd_event", family=family) > value - 0.05
+
+
+def test_the_trees_learn_the_table_and_not_its_patients():
+    northgate = data.load("hospital_network").hospitals[0]
+    linear, trees = (
+        fidelity.utility(northgate.train, northgate.test, target="cvd_event", family=family)
+        for family in ("linear", "trees")
+    )
+    assert trees > linear - 0.03  # its risk is all but linear
+
+
+@pytest.mark.parametrize(("n", "least"), [(1500, 0.8), (100, 0.6)])
+def test_the_trees_see_what_a_linear_model_cannot(n, least):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n + 2000, 3))
+    together = (x[:, 0] > 0) ^ (x[:, 1] > 0) ^ (rng.random(len(x)) < 0.1)
+    table = pd.DataFrame(x, columns=["a", "b", "c"]).assign(y=together.astype(int))
+    train, test = table[:n], table[n:]
+    assert fidelity.utility(train, test, target="y", family="linear") < 0.55
+    assert fidelity.utility(train, test, target="y", family="trees") > least
 
 
 def test_utility_names_what_is_wrong():

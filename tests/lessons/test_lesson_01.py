@@ -1,12 +1,20 @@
 """Lesson 01: its exercises, its figures, and the mayor."""
 
+from collections import Counter
+
+import cells
+import lessons
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
 
-from fedlab_utils import plots
-from fedlab_utils.data import simulate
+from fedlab_utils import checks, plots
+from fedlab_utils.data import cleaning, simulate
 
 KEYS = ["birth_date", "sex", "postcode"]
 
@@ -42,6 +50,7 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "all columns": lambda t, c: t.groupby(list(t.columns)).size().min(),
         "each column by itself": lambda t, c: min(t[x].value_counts().min() for x in c),
         "leaves out what is missing": lambda t, c: t.groupby(c).size().min(),
+        "a number for each group": lambda t, c: t.groupby(c).size(),
     },
     "zeros_to_missing": {
         "dropped the rows": lambda t, c: t[(t[c] != 0).all(axis=1)],
@@ -52,6 +61,8 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "column `event` is gone": lambda t, c: t[c].mask(t[c] == 0),
         "Is every listed column": lambda t, c: t.assign(hdl=t["hdl"].mask(t["hdl"] == 0)),
         "returns nothing": lambda t, c: t.update(t),
+        "the text 'NaN'": lambda t, c: t.assign(**{x: t[x].astype(object).mask(t[x] == 0, "NaN") for x in c}),
+        "the text ''": lambda t, c: t.assign(**{x: t[x].astype(object).mask(t[x] == 0, "") for x in c}),
     },
     "pooled_sd": {
         "averaged the standard deviations. ": lambda n, m, s: s.mean(),
@@ -66,6 +77,59 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
 }
 
 
+def by_loop(table, columns):
+    table = table.copy()
+    for column in columns:
+        for row in table.index:
+            if table.loc[row, column] == 0:
+                table.loc[row, column] = None
+    return table
+
+
+def from_scratch(counts, means, sds):
+    squares = sum(n * (s**2 + m**2) for n, m, s in zip(counts, means, sds, strict=True))
+    mean = sum(n * m for n, m in zip(counts, means, strict=True)) / sum(counts)
+    return (squares / sum(counts) - mean**2) ** 0.5
+
+
+RIGHT = {  # exercise -> answers written in other ways
+    "link_records": [
+        lambda p, r: r.merge(p, on=KEYS),
+        lambda p, r: p.set_index(KEYS).join(r.set_index(KEYS), how="inner").reset_index(),
+        lambda p, r: p.merge(r, on=KEYS, how="left").dropna(subset=["name"]),
+    ],
+    "k_anonymity": [
+        lambda t, c: t[c].fillna("?").agg("|".join, axis=1).value_counts().min(),
+        lambda t, c: t.value_counts(subset=c, dropna=False).min(),
+        lambda t, c: np.array([min(Counter(map(str, t[c].to_numpy())).values())]),
+    ],
+    "zeros_to_missing": [
+        by_loop,
+        lambda t, c: t.assign(**t[c].replace(0, np.nan)),
+        lambda t, c: t.assign(**{x: np.where(t[x] == 0, np.nan, t[x]) for x in c}),
+        lambda t, c: t.astype(dict.fromkeys(c, "Float64")).assign(
+            **{x: t[x].astype("Float64").mask(t[x] == 0) for x in c}
+        ),
+    ],
+    "pooled_sd": [
+        from_scratch,
+        lambda n, m, s: torch.tensor(from_scratch(n, m, s)),
+        lambda n, m, s: [np.sqrt(np.average(s**2 + (m - np.average(m, weights=n)) ** 2, weights=n))],
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "which"), [(name, k) for name, right in RIGHT.items() for k in range(len(right))])
+def test_right_answers_written_another_way_pass(name, which):
+    verdict = checks.EXERCISES[name](RIGHT[name][which])
+    assert verdict.passed, verdict
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_every_exercise_is_tried_with_six_wrong_answers(name):
+    assert len(WRONG[name]) >= 6
+
+
 # ---------------------------------------------------------------- what the lesson says
 
 
@@ -75,6 +139,49 @@ def test_the_mayor_is_where_the_lesson_looks():
     (entry,) = register[register["name"] == "Rolf Brammere"].itertuples()
     (record,) = raw[(raw["birth_date"] == entry.birth_date) & (raw["postcode"] == entry.postcode)].itertuples()
     assert record.name == entry.name and record.smoker == "current" and record.diagnosis == "coronary disease"
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    wanted = ("found", "from_donors", "clean", "alike", "known")
+    return cells.definitions(lessons.SOURCES / "01_preprocessing.py", *wanted)
+
+
+def test_one_hot_is_better_than_codes_split_by_split_though_not_side_by_side():
+    """On twenty splits of its own, by the same two versions of the table."""
+    clean = cleaning.clean_hospital_network(simulate.hospital_network()[0]).dropna()
+    y, smoker = clean["cvd_event"].to_numpy(), clean["smoker"]
+    numbers = clean[["age", "systolic_bp", "total_cholesterol", "hdl", "bmi"]]
+    base = (numbers - numbers.mean()) / numbers.std()
+    base = base.join(pd.get_dummies(clean[["sex", "bp_treated", "diabetes"]], dtype=float, drop_first=True))
+    codes = base.assign(code=smoker.map({"current": 0, "former": 1, "never": 2})).to_numpy()
+    one_hot = base.join(pd.get_dummies(smoker, dtype=float)).to_numpy()
+    auc = np.empty((20, 2))
+    for split in range(20):
+        train, test = train_test_split(np.arange(len(y)), test_size=1 / 3, random_state=100 + split)
+        for k, X in enumerate((codes, one_hot)):
+            model = LogisticRegression().fit(X[train], y[train])
+            auc[split, k] = roc_auc_score(y[test], model.decision_function(X[test]))
+    gain = auc[:, 1] - auc[:, 0]
+    assert (gain > 0).sum() >= 17 and 0.001 < gain.mean() < 0.01
+    assert auc.std(0).min() > 1.5 * gain.mean()  # side by side nobody would see it
+
+
+def test_scaling_before_the_split_does_no_harm_and_selecting_does(lesson):
+    found = lesson["found"]
+    paired = found["scale before"] - found["all after the split"]
+    assert abs(paired.mean()) < 3 * paired.sem() and found["select before"].mean() > 0.9
+
+
+def test_many_fillings_mend_hdl_and_not_weight(lesson):
+    """Missing at random is mended, missing not at random is not."""
+    clean, known = lesson["clean"], lesson["known"]
+    share = {
+        (column, "filled"): (clean[column].groupby(lesson["alike"]).transform(lesson["from_donors"]) < limit).mean()
+        for column, limit in (("hdl", 40), ("bmi", 25))
+    }
+    assert share["hdl", "filled"] == pytest.approx((known["hdl"] < 40).mean(), abs=0.012)
+    assert share["bmi", "filled"] < (known["bmi"] < 25).mean() - 0.01
 
 
 # ---------------------------------------------------------------- figures

@@ -1,13 +1,16 @@
 """Lesson 05: its exercises, what it builds by hand, the attacks it shows, and its figures."""
 
+from types import FunctionType
+
 import cells
 import lessons
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from scipy.special import ive
+from scipy.stats import chisquare, norm
 
-from fedlab_utils import checks, plots, secagg
+from fedlab_utils import audit, checks, plots, privacy, secagg
 from fedlab_utils.secagg import shamir
 from fedlab_utils.secagg.grid import Grid, encode
 
@@ -107,7 +110,7 @@ def lesson():
     """What the lesson builds by hand, and the teams of its last exercise."""
     source = lessons.SOURCES / "05_secure_aggregation.py"
     by_hand = ("masked", "to_words", "from_words", "agree", "expand", "shares", "by_coin", "twister_words")
-    return cells.definitions(source, *by_hand, "teams", "errors_in_steps")
+    return cells.definitions(source, *by_hand, "teams", "errors_in_steps", "share_of_noise")
 
 
 def test_masks_by_hand_cancel_and_hide(lesson):
@@ -197,6 +200,37 @@ def test_a_finite_mask_hides_no_better_than_its_size():
     assert right == pytest.approx(norm.cdf(distance / 10), abs=0.015)
 
 
+def test_shares_by_hand_add_up_to_the_noise_that_the_promise_needs(lesson):
+    """Skellam noise, by its exact law; each test would fail by chance once in 10,000 seeds."""
+    lesson = lesson | {"rng": np.random.default_rng(0)}
+    share = FunctionType(lesson["share_of_noise"].__code__, lesson)
+    two, k = share(50_000) + share(50_000), np.arange(-12, 13)
+    expected = ive(np.abs(k), 12.0) * len(two)
+    seen = np.array([(two == value).sum() for value in k])
+    assert (expected >= 5).all() and chisquare([*seen, len(two) - seen.sum()], [*expected, len(two) - expected.sum()])[
+        1
+    ] > 1e-4
+    three = two + share(50_000)
+    assert three.var() == pytest.approx(18, rel=0.05)
+
+
+def test_the_audit_of_the_lesson_acquits_the_sum_and_convicts_a_single_share():
+    patient = np.arange(3000) % 2 == 1
+    tables = np.zeros((5, 27_000), int)
+    tables[0] = np.repeat(patient, 9)
+    for seed in range(3):
+        promise, rng = privacy.RecordDP(epsilon=2.0, secure=False), np.random.default_rng(seed)
+        about = dict(cells=9, viewer="server", drop={4: "mask"}, seed=seed)
+        released = secagg.private_sum(tables, promise=promise, **about)
+        alone = tables[0] + secagg.noise.skellam(released.setup.share, 27_000, rng)
+        fair, thin = (
+            audit.judge(sums.reshape(3000, 9).sum(1, keepdims=True).astype(float), patient, np.ones(1), gaussian=True)
+            for sums in (released.total, alone)
+        )
+        assert fair.refined < 2 < thin.refined and fair.models == 2_000
+        assert released.mechanisms["server"].epsilon <= 2 < released.mechanisms["every hospital"].epsilon < 2.4
+
+
 # ---------------------------------------------------------------- figures
 
 
@@ -213,7 +247,8 @@ def test_figures_draw():
         plots.server_view(octets, octets, (values, values)),
         plots.server_view(octets, octets, None, "Only 2 of 5 are left."),
         plots.costs({"few": ([5, 10], [0.1, 0.2])}, {"all": ([10, 100], [1.0, 1.2])}),
-        plots.hide_or_add(np.array([1.0, 10]), np.array([0.9, 0.5]), np.array([1e-6, 1e-5])),
+        plots.hide_or_add(np.array([1.0, 10]), np.array([0.9, 0.5]), {"float32": [1e-6, 1e-5], "float64": [0, 1e-16]}),
+        plots.fewer_honest([2, 1], [1.0, 1.4], promised=1.0, scaled_for=2),
     ]
     assert all(isinstance(f, Figure) and len(plots.png(f)) > 2000 for f in made)
 

@@ -5,7 +5,9 @@ import math
 import cells
 import lessons
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
@@ -23,12 +25,17 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
     "found_at": {
         "whom an attacker cannot know": lambda s, m, f: (s[m] > np.quantile(s[m], 1 - f)).mean(),
         "all patients together": lambda s, m, f: (s[m] > np.quantile(s, 1 - f)).mean(),
-        "counted the others": lambda s, m, f: (s[~m] > threshold(s, m, f)).mean(),
+        "you counted the others": lambda s, m, f: (s[~m] > threshold(s, m, f)).mean(),
         "share of *all patients*": lambda s, m, f: (s > threshold(s, m, f)).mean(),
         "*not* found": lambda s, m, f: (s[m] <= threshold(s, m, f)).mean(),
         "precision": lambda s, m, f: m[s > threshold(s, m, f)].mean(),
         "nearly all others through": lambda s, m, f: (s[m] > np.quantile(s[~m], f)).mean(),
         "number of patients": lambda s, m, f: (s[m] > threshold(s, m, f)).sum(),
+        "`>=`": lambda s, m, f: (s[m] >= np.quantile(s[~m], 1 - f, method="inverted_cdf")).mean(),
+        "in percent": lambda s, m, f: 100 * (s[m] > threshold(s, m, f)).mean(),
+        "one less than the number": lambda s, m, f: (s[m] > threshold(s, m, f)).sum() / (m.sum() - 1),
+        "divided by 100 once more": lambda s, m, f: (s[m] > threshold(s, m, f / 100)).mean(),
+        "*one* number": lambda s, m, f: s[m] > threshold(s, m, f),
     },
     "calibrated_score": {
         "trained *with* the patient": lambda t, x, m: t - x.mean(0, where=m),
@@ -38,6 +45,9 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "still counted": lambda t, x, m: t - np.where(m, 0, x).mean(0),
         "for each *model*": lambda t, x, m: x.mean(1),
         "one number for everybody": lambda t, x, m: (t - x.mean(0)).mean(),
+        "one less than the number": lambda t, x, m: t - x.sum(0, where=~m) / ((~m).sum(0) - 1),
+        "divided by the spread": lambda t, x, m: (t - x.mean(0, where=~m)) / x.std(0, where=~m, ddof=1),
+        "divided by what is usual": lambda t, x, m: t / x.mean(0, where=~m),
     },
     "blind": {
         "is not blind": {"P", "R", "S"},
@@ -56,12 +66,54 @@ def test_the_blind_may_be_named_in_any_order(right):
     assert checks.blind(right).passed
 
 
-def test_a_threshold_by_sorting_passes():
-    def by_sorting(scores, member, fpr):
-        others = np.sort(scores[~member])[::-1]
-        return (scores[member] > others[int(fpr * len(others))]).mean()
+def by_sorting(scores, member, fpr):
+    others = np.sort(scores[~member])[::-1]
+    return (scores[member] > others[int(fpr * len(others))]).mean()
 
-    assert checks.found_at(by_sorting).passed
+
+def by_the_lowest_score_that_may_be_accused(scores, member, fpr):
+    fits = [t for t in np.unique(scores) if (scores[~member] >= t).mean() <= fpr + 1e-12]
+    return torch.tensor((scores[member] >= fits[0]).mean())
+
+
+def by_counting(scores, member, fpr):
+    others, found = sorted((s for s, m in zip(scores, member, strict=True) if not m), reverse=True), 0
+    for s, m in zip(scores, member, strict=True):
+        found += m and s > others[round(fpr * len(others))]
+    return [found / sum(member)]
+
+
+FOUND = [by_sorting, by_the_lowest_score_that_may_be_accused, by_counting]
+FOUND += [
+    lambda s, m, f, how=how: (s[m] > np.quantile(s[~m], 1 - f, method=how)).mean() for how in ("linear", "higher")
+]
+FOUND += [lambda s, m, f: pd.Series(s)[m].gt(pd.Series(s)[~m].quantile(1 - f)).mean()]
+
+
+@pytest.mark.parametrize("right", FOUND)
+def test_the_share_found_may_be_computed_in_any_way(right):
+    assert checks.found_at(right).passed, checks.found_at(right)
+
+
+def calibrated_by_loops(target, shadow_logit, shadow_member):
+    usual = []
+    for i in range(len(target)):
+        values = [x for x, m in zip(shadow_logit[:, i], shadow_member[:, i], strict=True) if not m]
+        usual.append(sum(values) / len(values))
+    return [t - u for t, u in zip(target, usual, strict=True)]
+
+
+CALIBRATED = [
+    calibrated_by_loops,
+    lambda t, x, m: torch.from_numpy(t - np.nanmean(np.where(m, np.nan, x), 0)),
+    lambda t, x, m: pd.Series(t) - pd.DataFrame(x).mask(pd.DataFrame(m)).mean(),
+    lambda t, x, m: t - np.nanmedian(np.where(m, np.nan, x), 0),
+]
+
+
+@pytest.mark.parametrize("right", CALIBRATED)
+def test_the_score_may_be_computed_in_any_way(right):
+    assert checks.calibrated_score(right).passed, checks.calibrated_score(right)
 
 
 # ---------------------------------------------------------------- what the lesson builds by hand
@@ -71,8 +123,8 @@ def test_a_threshold_by_sorting_passes():
 def lesson():
     """The lesson's own short functions, its register and its controls, without its long runs."""
     source = lessons.SOURCES / "06_membership_inference.py"
-    register = ("fleet_of_models", "published", "own", "people", "anna", "auditors", "control")
-    return cells.definitions(source, "lira_by_hand", "rmia_by_hand", "allowed", *register)
+    register = ("fleet_of_models", "published", "own", "everyone", "people", "anna", "auditors", "control")
+    return cells.definitions(source, "lira_by_hand", "rmia_by_hand", "allowed", "reading", *register)
 
 
 def test_lira_by_hand_is_the_packages_and_that_of_plain_loops(lesson):
@@ -123,6 +175,14 @@ def test_anna_is_exposed_and_the_rare_diagnoses_are(lesson):
     each = result.most_exposed(len(people)).set_index("row")["found"]
     found = each.groupby(people["diagnosis"]).mean()
     assert found["none"] < 0.1 and found.drop("none").min() > 0.6
+
+
+@pytest.mark.parametrize("models", [16, 72])
+def test_the_lab_reads_a_number_aloud_however_few_models_there_are(lesson, models):
+    few = lesson["fleet_of_models"][:models]
+    sentence = lesson["reading"](attacks.lira(few), few, lesson["everyone"])
+    rate = max(1.0, 1000 / (~few.member).sum())
+    assert "not resolved" not in sentence and f"at {rate:.1f}% false alarms" in sentence
 
 
 def test_the_control_tells_the_blind_from_the_others(lesson):

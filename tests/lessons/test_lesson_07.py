@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import cells
 import lessons
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from fedlab_utils import checks, plots
@@ -33,6 +35,14 @@ def by_room(q, s, m, e):
     return (q - 1) // (2 * (s * m + e))
 
 
+def most(q, scale, largest, worst):
+    """By trying, one box after the other."""
+    k = 0
+    while 2 * (k + 1) * worst < scale and 2 * (k + 1) * (scale * largest + worst) < q:
+        k += 1
+    return k
+
+
 WRONG = {  # exercise -> words of the hint -> an answer that must get it
     "add_boxes": {
         "left the clock": both(lambda x, y, q: x + y),
@@ -44,6 +54,11 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "difference": both(lambda x, y, q: (x - y) % q),
         "side by side": both(lambda x, y, q: np.concatenate([x, y])),
         "is a pair": lambda f, s, q: (f[1] + s[1]) % q,
+        "puts pairs side by side": lambda f, s, q: f + s,
+        "changed places": lambda f, s, q: ((f[1] + s[1]) % q, (f[0] + s[0]) % q),
+        "counted from -q/2": both(lambda x, y, q: (x + y + q // 2) % q - q // 2),
+        "to itself": both(lambda x, y, q: 2 * x % q),
+        "not an hour": both(lambda x, y, q: (x + y) / q % 1),
     },
     "most_boxes": {
         "Only the errors count": lambda q, s, m, e: by_error(s, e),
@@ -54,6 +69,11 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "square root": boxes_by(lambda s, e: int((s / (2 * e)) ** 2), by_room),
         "by the scale": boxes_by(by_error, lambda q, s, m, e: (q - 1) // (2 * (m + e))),
         "is a tie": boxes_by(lambda s, e: s // (2 * e), by_room),
+        "one too many": lambda *case: most(*case) + 1,
+        "still be certain": lambda *case: most(*case) - 1,
+        "more than one number": lambda q, s, m, e: (by_error(s, e), by_room(q, s, m, e)),
+        "need room on the clock": boxes_by(by_error, lambda q, s, m, e: (q - 1) // (2 * s * m)),
+        "do not add up": boxes_by(by_error, by_room, lambda one, other: one + other),
         "round down": boxes_by(lambda s, e: (s - 0.01) / (2 * e), lambda q, s, m, e: (q - 0.01) / (2 * (s * m + e))),
     },
     "faulty_boxes": {
@@ -70,7 +90,12 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
 def test_right_answers_pass_in_every_form():
     assert checks.add_boxes(both(lambda x, y, q: (x + y) % q)).passed
     assert checks.add_boxes(lambda f, s, q: [np.mod(x + y, q).tolist() for x, y in zip(f, s, strict=True)]).passed
-    assert checks.most_boxes(boxes_by(by_error, by_room)).passed
+    assert checks.add_boxes(
+        lambda f, s, q: tuple(torch.from_numpy(x + y) % q for x, y in zip(f, s, strict=True))
+    ).passed
+    assert checks.add_boxes(lambda f, s, q: ((f[0] + s[0]) % q, pd.Series(f[1]).add(s[1]).mod(q))).passed
+    ways = [boxes_by(by_error, by_room), most, lambda *c: torch.tensor(most(*c)), lambda *c: [float(most(*c))]]
+    assert all(checks.most_boxes(way).passed for way in ways)
     assert all(checks.faulty_boxes(right).passed for right in ({"A", "B", "D"}, ["d", "a", "b"], "ABD"))
 
 
@@ -88,7 +113,8 @@ def test_most_boxes_is_the_last_number_that_is_safe(case):
 @pytest.fixture(scope="module")
 def toy():
     """The lesson's own lock, raw decryption and elimination, and its threshold key."""
-    names = ("Q", "LENGTH", "SCALE", "key", "lock", "raw", "solve", "BIG", "pieces", "lock_public", "unlock_together")
+    names = ("Q", "LENGTH", "SCALE", "key", "lock", "raw", "solve", "BIG", "common", "pieces", "lock_public")
+    names += ("unlock_together",)
     return SimpleNamespace(**cells.definitions(LESSON, *names))
 
 
@@ -152,6 +178,18 @@ def test_a_threshold_key_needs_every_piece(toy, seed):
     for left_out in range(5):
         others = partial[:left_out] + partial[left_out + 1 :]
         assert (toy.unlock_together(box, others) == messages.sum(0)).mean() < 0.05
+
+
+def test_who_publishes_last_can_make_the_lock_its_own(toy):
+    rng = np.random.default_rng(0)
+    honest = [(toy.common @ piece) % toy.BIG for piece in toy.pieces[:4]]
+    own = rng.integers(-1, 2, toy.LENGTH)
+    rigged = (sum(honest) + toy.common @ own - sum(honest)) % toy.BIG
+    message = rng.integers(-150, 150, 200)
+    caught = toy.lock_public(message, rigged)
+    assert (toy.unlock_together(caught, [caught[0] @ own]) == message).all()
+    sound = toy.lock_public(message)
+    assert (toy.unlock_together(sound, [sound[0] @ own]) == message).mean() < 0.05
 
 
 # ---------------------------------------------------------------- the four teams

@@ -30,6 +30,22 @@ def test_epsilon_is_that_of_dp_accounting(noise, q, steps):
     assert loose == pytest.approx(direct(noise, q, steps, kind=rdp.RdpAccountant)) and loose > ours
 
 
+@pytest.mark.parametrize("q", [0.1, 1])
+@pytest.mark.parametrize("kind", [pld.PLDAccountant, rdp.RdpAccountant])
+def test_a_blank_record_costs_what_a_missing_one_does(q, kind):
+    ours = privacy.epsilon(1.7, sampling=q, steps=37, method="pld" if kind is pld.PLDAccountant else "rdp")
+    relation = dp_accounting.NeighboringRelation
+    both = (relation.REPLACE_SPECIAL, relation.ADD_OR_REMOVE_ONE)
+    blank, missing = (direct(1.7, q, 37, kind=kind, neighboring_relation=one) for one in both)
+    assert blank == missing and ours == pytest.approx(blank, rel=2e-3)
+
+
+def test_the_accountants_are_asked_about_a_record_and_a_blank():
+    """dp-accounting knows no randomised response where somebody is added or removed: everybody answers."""
+    spinner = privacy.Mechanism(event=dp_accounting.RandomizedResponseDpEvent(0.5, 2))  # 3/4 true, 1/4 not
+    assert 0 < spinner.epsilon <= np.log(3) + 1e-2
+
+
 def test_published_epsilon_then_and_now():
     """Abadi et al. 2016, section 3.2: noise 4, q = 1%, 10,000 steps were epsilon 1.26 by the accounting of the day."""
     common = dict(sampling=0.01, steps=10_000, delta=1e-5)
@@ -104,3 +120,98 @@ def test_rdp_does_not_talk(caplog, capfd):
 def test_accounting_is_loaded_only_when_it_is_used():
     code = "import sys, fedlab_utils.federated; sys.exit('dp_accounting' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+# ---------------------------------------------------------------- beyond any promise
+
+
+@pytest.mark.parametrize(
+    ("noise", "q", "steps"),
+    [(0.01, 1, 1), (0.01, 0.1, 1), (1e-5, 1, 10), (1e-300, 0.5, 3), (0.02, 1e-3, 1000), (0.5, 1, 10**9),
+     (0.3, 0.5, 10**7), (1, 0.5, 10**6), (0.0225, 0.1, 1)],
+)  # fmt: skip
+def test_more_than_a_thousand_is_no_promise_and_said_at_once(noise, q, steps):
+    """These took minutes, or 72 TiB of memory; the test's own time limit would stop them."""
+    for method in ("pld", "rdp"):
+        assert privacy.epsilon(noise, sampling=q, steps=steps, method=method) == math.inf
+
+
+@pytest.mark.parametrize(("noise", "steps"), [(0.0255, 1), (0.03, 1), (0.5, 300), (1, 1500)])
+def test_below_a_thousand_it_is_still_computed(noise, steps):
+    """Beside the closed form of one Gaussian release (Balle and Wang, Theorem 8)."""
+    exact = accounting.gaussian_epsilon(math.sqrt(steps) / noise, 1e-5)
+    assert exact < 1000 and exact * 0.9999 <= privacy.epsilon(noise, steps=steps) <= exact * 1.002
+    assert privacy.epsilon(0.3, sampling=0.1, steps=1000) == pytest.approx(506, rel=0.01)  # RDP says 1,475
+
+
+def test_very_many_steps_are_answered_by_the_looser_bound():
+    many = dict(sampling=0.01, steps=10**9)
+    assert privacy.epsilon(1000, **many) == privacy.epsilon(1000, **many, method="rdp") < 1.4
+
+
+def test_a_release_beyond_any_promise_says_so_in_the_ledger():
+    loud = privacy.Ledger().add("sums", hospital="A", viewer="server", mechanism=privacy.Mechanism(0.01, secret=True))
+    assert loud.epsilon() == math.inf
+    assert loud.table().loc[0, "guarantee"] == "no promise: epsilon is more than 1,000"
+    assert "so little noise that epsilon is more than 1,000" in " ".join(loud.check())
+
+
+def test_laplace_noise_is_not_taken_for_gaussian():
+    laplace = privacy.Mechanism(event=dp_accounting.LaplaceDpEvent(0.015), secret=True)
+    assert laplace.epsilon == pytest.approx(1 / 0.015, rel=0.01)
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def a_ledger(**about):
+    return privacy.Ledger().add(**dict(what="sums", hospital="A", viewer="server") | about)
+
+
+BAD = {
+    "noise_multiplier": lambda: privacy.Mechanism("1"),
+    "noise_multiplier ": lambda: privacy.Mechanism(-1.0),
+    "noise_multiplier  ": lambda: privacy.Mechanism(math.nan),
+    "sampling": lambda: privacy.Mechanism(1.0, sampling=0),
+    "sampling ": lambda: privacy.Mechanism(1.0, sampling=1.5),
+    "steps": lambda: privacy.Mechanism(1.0, steps=2.5),
+    "steps ": lambda: privacy.Mechanism(1.0, steps=-1),
+    "delta": lambda: privacy.Mechanism(1.0, delta=2),
+    "delta ": lambda: privacy.Mechanism(1.0, delta=0),
+    "unit": lambda: privacy.Mechanism(1.0, unit=""),
+    "units": lambda: privacy.Mechanism(1.0, units=0),
+    "relation": lambda: privacy.Mechanism(1.0, relation=None),
+    "secret": lambda: privacy.Mechanism(1.0, secret="no"),
+    "event": lambda: privacy.Mechanism(event="Laplace"),
+    "what": lambda: a_ledger(what=3),
+    "hospital": lambda: a_ledger(hospital=""),
+    "viewer": lambda: a_ledger(viewer=None),
+    "guarantee": lambda: a_ledger(guarantee="not privat"),  # it would be missing among the unprotected ones
+    "guarantee ": lambda: a_ledger(guarantee="differential privacy"),  # by which mechanism?
+    "mechanism": lambda: a_ledger(mechanism=1.0),
+    "hospitals": lambda: a_ledger().epsilon(hospitals=[]),
+    "hospitals ": lambda: a_ledger().epsilon(hospitals="A"),
+    "hospitals  ": lambda: a_ledger().epsilon(hospitals=["B"]),
+    "delta  ": lambda: a_ledger().epsilon(delta="small"),
+    "secure": lambda: privacy.RecordDP(1.0, secure="no"),
+    "secure ": lambda: privacy.HospitalDP(1.0, secure=None),
+    "participants_hidden": lambda: privacy.HospitalDP(1.0, participants_hidden="no"),
+    "max_grad_norm": lambda: privacy.RecordDP(1.0, max_grad_norm=0),
+    "max_update_norm": lambda: privacy.HospitalDP(1.0, max_update_norm=-2),
+    "noise_multiplier   ": lambda: privacy.RecordDP(noise_multiplier="loud"),
+    "epsilon": lambda: privacy.RecordDP(epsilon=True),
+    "epsilon ": lambda: privacy.RecordDP(),
+    "noise_multiplier    ": lambda: privacy.epsilon(None),
+    "method": lambda: privacy.epsilon(1.0, method="best"),
+    "method ": lambda: privacy.epsilon(1.0, method=None),
+    "steps  ": lambda: privacy.epsilon(1.0, steps="ten"),
+    "epsilon  ": lambda: privacy.noise_for(1e9),
+    "steps   ": lambda: privacy.noise_for(1.0, steps=0),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_arguments_get_one_sentence(name):
+    with pytest.raises(ValueError, match=name.strip()) as error:
+        BAD[name]()
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300

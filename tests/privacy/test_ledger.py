@@ -1,11 +1,13 @@
 """The ledger: what composes, what does not, and what carries no promise."""
 
 import math
+from dataclasses import replace
 
 import dp_accounting
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from dp_accounting import pld, rdp
 
 from fedlab_utils import data, federated, privacy
@@ -75,12 +77,31 @@ def test_mixed_promises_do_not_compose():
         noisy("A", record, hospital).epsilon()
     with pytest.raises(ValueError, match="more than one relation"):
         noisy("A", record, Mechanism(1.0, relation="replace one")).epsilon()
-    with pytest.raises(ValueError, match="whose relation is 'add or remove one'; got 'replace one'"):
+    with pytest.raises(ValueError, match="whose relation is 'one present or blank'; got 'replace one'"):
         noisy("A", Mechanism(1.0, relation="replace one")).epsilon()
     assert any("more than one unit" in s for s in noisy("A", record, hospital).check())
     with pytest.raises(ValueError, match="different deltas .1e-06, 1e-05.; give delta"):
         noisy("A", record, Mechanism(1.0, delta=1e-6)).epsilon()
     assert noisy("A", record, Mechanism(1.0, delta=1e-6)).epsilon(1e-5) == pytest.approx(privacy.epsilon(1.0, steps=2))
+
+
+def test_numbers_of_patients_are_public_so_neighbours_are_a_record_and_a_blank():
+    """With one patient fewer the rate and the noise are others, which no accounting of "add or remove" covers."""
+    table = pd.DataFrame({"x": np.arange(80.0), "y": np.arange(80) % 2, "h": ["A"] * 80})
+    some = data.from_frame(table, target="y", hospital="h", bounds={"x": (0, 80)})
+    here = some.hospitals[0]
+
+    def spent(X, y):
+        one = replace(some, hospitals=(replace(here, X_train=X, y_train=y),))
+        promise = privacy.RecordDP(epsilon=2.0, secure=False)
+        run = federated.train(one, privacy=promise, rounds=1, batch_size=8, hidden=())
+        return run.ledger.private.entries[0].mechanism
+
+    blank = torch.cat([torch.zeros_like(here.X_train[:1]), here.X_train[1:]])
+    whole = spent(here.X_train, here.y_train)
+    assert whole == spent(blank, here.y_train) and whole.relation == "one present or blank"
+    fewer = spent(here.X_train[1:], here.y_train[1:])
+    assert fewer.sampling > whole.sampling and fewer.noise_multiplier > whole.noise_multiplier
 
 
 def test_one_release_without_a_loss_distribution_makes_all_of_it_rdp():
@@ -138,9 +159,18 @@ def test_what_has_no_promise_is_listed_and_in_no_epsilon(three):
     assert promised["guarantee"].str.contains("epsilon 0.99|epsilon 1").all() and (promised["epsilon"] <= 1).all()
     assert (ledger.spent()["unprotected"] == 3).all()  # two messages of preprocessing, one with test scores
     sentences = " ".join(ledger.check())
-    assert "comes from a seed" in sentences and "carry no promise" in sentences and "delta" not in sentences
-    safe = federated.train(three, **QUICK, privacy=RecordDP(1.0, secure=True)).ledger
-    assert "seed" not in " ".join(safe.check())
+    assert "seed" not in sentences and "carry no promise" in sentences and "delta" not in sentences
+
+
+def test_noise_from_a_seed_is_a_demonstration_in_every_word(three):
+    ledger = federated.train(three, **QUICK, privacy=RecordDP(1.0, secure=False)).ledger
+    assert {e.guarantee for e in ledger.private.entries} == {privacy.ledger.DEMONSTRATION}
+    promised = ledger.table().query("unit == 'patient record'")["guarantee"]
+    assert promised.str.endswith("for one patient record (demonstration)").all()
+    assert "3 releases are demonstrations: their noise comes from a seed" in " ".join(ledger.check())
+    kept = federated.train(three, **QUICK, privacy=RecordDP(1.0)).ledger  # what is released takes secret noise
+    assert {e.guarantee for e in kept.private.entries} == {privacy.ledger.PRIVATE}
+    assert not kept.table()["guarantee"].str.contains("demonstration").any()
 
 
 def test_a_delta_from_batches_is_noticed():
@@ -157,3 +187,20 @@ def test_an_empty_ledger_has_spent_nothing():
     assert bare.epsilon() == 0 and len(bare.unprotected) == 1
     clipped_only = noisy("A", Mechanism(0.0, steps=3, units=10))
     assert clipped_only.table().loc[0, "guarantee"] == "not private" and len(clipped_only.unprotected) == 1
+
+
+def test_a_patient_with_several_records_has_spent_more_and_the_ledger_says_so():
+    several = noisy("A", Mechanism(5.0, records=3, secret=True))
+    one, patient = several.epsilon(), several.epsilon_of_patients()
+    exact = privacy.epsilon(5.0 / 3)  # without sampling, three records are a step of three clip norms
+    assert one < exact <= patient < 1.3 * exact
+    (own,) = [e for e in np.geomspace(1e-8, 1e-5, 60) if own_delta(several, e) <= 1e-5][-1:]
+    assert patient == pytest.approx(3 * several.epsilon(own), rel=0.1)
+    assert "A patient has up to 3 records" in several.check()[0] and f"up to {patient:.3g}" in several.check()[0]
+    assert noisy("A", Mechanism(5.0, secret=True)).epsilon_of_patients() == one
+    assert noisy("A", Mechanism(0.5, records=20, secret=True)).epsilon_of_patients() == math.inf
+
+
+def own_delta(ledger, delta, records=3):
+    """With which delta a promise for one record holds for all of a patient's."""
+    return delta * sum(math.exp(k * ledger.epsilon(delta)) for k in range(records))

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from fedlab_utils.secagg import SERVER, Client, Server, Setup, register
-from fedlab_utils.secagg.sums import CLIENT_STAGES
+from fedlab_utils.secagg.in_process import CLIENT_STAGES
 
 STAGES = CLIENT_STAGES
 

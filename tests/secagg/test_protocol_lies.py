@@ -159,6 +159,49 @@ def test_false_shares_are_refused_by_the_server(at, sentence):
         game.server.total(forged)
 
 
+def with_false_shares(liars, silent=(), *, malicious=False, threshold=3):
+    """The server after a round in which each liar gave one false share (of client 1's seed), and what it found."""
+    game = Round(replace(SETUP, malicious=malicious, threshold=threshold))
+    lists = game.server.survivors(game.until_masked())
+    here = [u for u in lists if u not in silent]
+    boxes = {u: [lists[u]] for u in here}
+    if malicious:
+        signed = game.server.signatures([game.clients[u].check(lists[u]) for u in here])
+        boxes = {u: signed[u] for u in here}
+    for u in liars:
+        seed, mask_key = game.clients[u]._shares[1]
+        game.clients[u]._shares[1] = (seed + 1 + 7 * u, mask_key)
+    answers = [game.clients[u].unmask(boxes[u]) for u in here]
+    return game.server, lambda: game.server.total(answers)
+
+
+@pytest.mark.parametrize("malicious", [True, False])
+@pytest.mark.parametrize("liar", range(5))
+def test_one_false_share_among_two_more_than_the_threshold_is_corrected_and_named(liar, malicious):
+    server, total = with_false_shares([liar], malicious=malicious)
+    assert (total() == words_for(SETUP).sum(axis=0, dtype=np.uint32)).all() and server.liars == (liar,)
+    server, total = with_false_shares([])
+    assert (total() == words_for(SETUP).sum(axis=0, dtype=np.uint32)).all() and server.liars == ()
+
+
+@pytest.mark.parametrize(("liars", "silent"), [([0], [4]), ([4], [0]), ([0, 4], [])])
+def test_more_false_shares_than_can_be_told_apart_stop_the_round(liars, silent):
+    """One among one more than the threshold; two among two more."""
+    _, total = with_false_shares(liars, silent)
+    with pytest.raises(ProtocolError, match="somebody gave a false one, and who is open"):
+        total()
+
+
+def test_a_false_share_among_exactly_the_threshold_cannot_be_known():
+    """A seed has no public half: the sum is wrong, and nobody sees it. The module's docstring says so."""
+    server, total = with_false_shares([0], [3, 4])
+    assert server.liars == ()
+    try:
+        assert (total() != words_for(SETUP).sum(axis=0, dtype=np.uint32)).any()
+    except ProtocolError as stopped:  # where the wrong secret has more than 256 bits, about once in 2**248
+        assert "do not fit together" in str(stopped)
+
+
 # ---------------------------------------------------------------- no secret in what the server gets
 
 

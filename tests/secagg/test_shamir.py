@@ -1,6 +1,7 @@
 """A secret in pieces."""
 
 import itertools
+import random
 from collections import Counter
 
 import pytest
@@ -78,3 +79,51 @@ def test_each_split_has_coins_of_its_own():
 def test_shamir_refuses(secret, threshold, points, sentence):
     with pytest.raises(ValueError, match=sentence):
         shamir.split(secret, threshold, points)
+
+
+# ---------------------------------------------------------------- false shares
+
+
+@pytest.mark.parametrize("surplus", range(6))
+@pytest.mark.parametrize("threshold", [1, 2, 5])
+def test_surplus_shares_correct_half_of_them_and_notice_all(threshold, surplus):
+    """Several secrets, liars of each kind: random shares, off by one, 0, and beyond the prime."""
+    rng, n = random.Random(10 * threshold + surplus), threshold + surplus
+    points = rng.sample(range(1, 60), n)
+    secrets = [rng.randrange(2**256) for _ in range(3)]
+    true = [shamir.split(s, threshold, points) for s in secrets]
+    assert shamir.combine_all(points, true, threshold) == (secrets, ())
+    for lies in range(1, surplus + 1):
+        given, liars = [list(shares) for shares in true], rng.sample(range(n), lies)
+        for liar in liars:
+            given[1][liar] += rng.choice([1, rng.randrange(1, shamir.PRIME), 2**263])
+        if lies <= surplus // 2:
+            expected = tuple(sorted(points[k] for k in liars))
+            assert shamir.combine_all(points, given, threshold) == (secrets, expected)
+        else:  # random lies: that they lie on another polynomial has no chance
+            with pytest.raises(ValueError, match="shares must lie on one polynomial"):
+                shamir.combine_all(points, given, threshold)
+
+
+def test_exactly_as_many_shares_as_the_threshold_check_nothing():
+    shares = shamir.split(7, 3, [1, 2, 3])
+    secrets, false = shamir.combine_all([1, 2, 3], [[shares[0] + 1, *shares[1:]]], 3)
+    assert secrets != [7] and false == ()
+
+
+def test_more_liars_over_all_secrets_than_half_the_surplus_are_refused():
+    """Each secret by itself could be corrected; together they say that more lied than was allowed for."""
+    rows = [shamir.split(s, 2, [1, 2, 3, 4]) for s in (5, 6)]
+    rows[0][0] += 1
+    assert shamir.combine_all([1, 2, 3, 4], rows, 2) == ([5, 6], (1,))
+    rows[1][3] += 1
+    with pytest.raises(ValueError, match="more are false"):
+        shamir.combine_all([1, 2, 3, 4], rows, 2)
+
+
+def test_two_liars_in_concert_can_make_one_look_false_where_only_one_was_allowed_for():
+    """What the docstring warns of: their shares and those of threshold - 1 others lie on another polynomial."""
+    points, threshold, p = [1, 2, 3, 4], 2, shamir.PRIME
+    shares = shamir.split(1000, threshold, points)
+    lies = [(s + 5 * (x - 1)) % p if x in (2, 3) else s for x, s in zip(points, shares, strict=True)]
+    assert shamir.combine_all(points, [lies], threshold) == ([(1000 - 5) % p], (4,))

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedlab_utils import data, federated, secagg
 from fedlab_utils.privacy.promises import HospitalDP, RecordDP
-from fedlab_utils.secagg import ProtocolError, SecureSum, Setup, sums
+from fedlab_utils.secagg import ProtocolError, SecureSum, Setup, in_process
 from fedlab_utils.secagg.grid import Grid
 from tests.secagg.helpers import SETUP, STAGES, words_for
 
@@ -62,8 +63,8 @@ def test_a_dropout_at_each_stage(stage, malicious):
 
 def test_run_refuses():
     words = words_for(SETUP)
-    for wrong, sentence in ((words[:4], "inputs"), (words[:, :4], "inputs"), (words.astype(float), "words must be")):
-        with pytest.raises(ValueError, match=sentence):
+    for wrong in (words[:4], words[:, :4], words.astype(float)):
+        with pytest.raises(ValueError, match="inputs must be 5 rows of 6 words, uint32; got"):
             secagg.run(wrong, SETUP)
     for drop in ({7: "mask"}, {1: "survivors"}, {1: "later"}):
         with pytest.raises(ValueError, match="drop"):
@@ -108,7 +109,7 @@ def test_traffic_is_what_travels(malicious):
     assert cost["plain update"] == 31 * 4
     for sender, receiver, what, n_bytes, values in sent:
         assert {sender, receiver} <= {"server", *range(5)} and "server" in (sender, receiver)
-        assert what in {*sums.WHAT.values(), "signatures"}
+        assert what in {*in_process.WHAT.values(), "signatures"}
         assert values.dtype == (np.uint32 if what == "masked update" else np.uint8)
         assert values.nbytes < n_bytes
     whats = [w for w in dict.fromkeys(m[2] for m in sent)]
@@ -140,7 +141,8 @@ def test_fewer_neighbours_less_traffic():
         ({"max_rows": 100}, dict(rows=[30] * 5), ValueError, "max_rows must be at least all rows together, 150"),
         ({"bits": 8}, dict(rows=[100] * 5), ValueError, "max_rows must be below"),
         ({}, dict(alive=[True] * 4), ValueError, r"alive \[n\]; got .* \(4,\)"),
-        ({}, dict(alive=[False] * 5), ValueError, "not all 0 for those alive"),
+        ({}, dict(alive=[False] * 5), ProtocolError, "Only 0 of 5 clients sent masked words"),
+        ({}, dict(rows=[0] * 5), ValueError, "not all 0 for those alive"),
         ({"threshold": 2}, {}, ValueError, "threshold"),
         ({"colluding": 4}, {}, ValueError, "threshold"),
     ],
@@ -184,7 +186,7 @@ def test_what_cannot_work_is_refused_before_anything_is_trained():
 
 def test_the_ledger_says_what_the_server_learns():
     federation = data.load("breast_cancer")
-    for promise in (None, RecordDP(noise_multiplier=1), HospitalDP(noise_multiplier=1)):
+    for promise in (None, RecordDP(noise_multiplier=1, secure=False), HospitalDP(noise_multiplier=1, secure=False)):
         run = federated.train(federation, rounds=1, hidden=(4,), privacy=promise, aggregator=SecureSum())
         table = run.ledger.table()
         server = table[(table["viewer"] == "server") & table["what"].str.contains("round")]
@@ -193,14 +195,14 @@ def test_the_ledger_says_what_the_server_learns():
 
 def test_a_run_does_not_depend_on_how_many_others_run_beside_it():
     """Its clip norm leaves room for the grid of its own rounds, not of the coarsest of all runs."""
-    federation, promise = data.load("breast_cancer"), HospitalDP(noise_multiplier=1, max_update_norm=0.05)
+    federation, promise = data.load("breast_cancer"), HospitalDP(noise_multiplier=1, max_update_norm=0.05, secure=False)
     work = dict(rounds=2, hidden=(4,), participation=0.7, privacy=promise, aggregator=SecureSum(bits=16, limit=0.5))
     one, three = (federated.train(federation, seeds=n, seed=3, **work).params.flat()[0] for n in (1, 3))
     assert (one == three).all()
 
 
 def test_hidden_participants_and_this_aggregator_exclude_each_other():
-    promise = HospitalDP(noise_multiplier=1, participants_hidden=True)
+    promise = HospitalDP(noise_multiplier=1, participants_hidden=True, secure=False)
     with pytest.raises(ValueError, match="participants_hidden must be False"):
         federated.train(data.load("breast_cancer"), rounds=1, privacy=promise, aggregator=SecureSum())
 
@@ -216,17 +218,80 @@ def test_rounding_does_not_stretch_an_update_beyond_the_clip_norm():
             return super().aggregate(updates, weights, alive=alive, rng=rng)
 
     federation = data.load("breast_cancer", seed=1)
-    promise = HospitalDP(noise_multiplier=1, max_update_norm=0.05)
+    promise = HospitalDP(noise_multiplier=1, max_update_norm=0.05, secure=False)
     work = dict(rounds=1, hidden=(16,), lr=1.0, privacy=promise)
     federated.train(federation, aggregator=Measuring(bits=16, limit=0.05), **work)
     assert 0.044 < max(longest) <= 0.05
     with pytest.raises(ValueError, match="too coarse for max_update_norm"):
-        federated.train(federation, aggregator=SecureSum(bits=8, limit=0.05), **work)
+        federated.train(federation, aggregator=SecureSum(bits=16, limit=4), **work)
+
+
+# ---------------------------------------------------------------- limits, before anything is trained
+
+
+def refused(federation, way, **change):
+    """The sentence, once it is sure that no round was trained before it."""
+    seen = []
+    with pytest.raises(ValueError) as found:
+        federated.train(federation, aggregator=way, **dict(rounds=2, hidden=(4,), on_round=seen.append) | change)
+    assert not seen and "\n" not in str(found.value)
+    return str(found.value)
+
+
+def test_a_clip_norm_beyond_the_limit_is_refused_before_training():
+    federation = data.load("breast_cancer")
+    promise = HospitalDP(noise_multiplier=1, max_update_norm=50, delta=0.01)
+    sentence = refused(federation, SecureSum(limit=4), privacy=promise)
+    assert all(word in sentence for word in ("max_update_norm must be at most limit = 4", "got 50", "bits", "lr"))
+    federated.train(federation, rounds=1, hidden=(4,), aggregator=SecureSum(limit=50), privacy=promise)
+
+
+def test_a_grid_that_is_too_coarse_for_the_rows_is_refused_before_training():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(230, 3)), columns=list("abc")).assign(ill=rng.random(230) < 0.5)
+    federation = data.from_frame(frame, target="ill", n_hospitals=3)
+    rows = sum(len(h.y_train) for h in federation.hospitals)
+    assert rows < 255  # one step of 8: accepted for long
+    sentence = refused(federation, SecureSum(bits=8))
+    assert all(word in sentence for word in ("bits=8 leaves 1 steps of 8", "limit = 4", "beside 255 rows", "max_rows"))
+    with pytest.raises(ValueError, match="bits=16 leaves 31 steps"):
+        SecureSum(bits=16).grid_step(5, 2048)
+    assert SecureSum(bits=16).grid_step(5, 1000) == 8 / 63
+
+
+def test_an_update_that_grows_too_large_in_the_middle_says_what_helps_and_keeps_the_rounds_before():
+    federation, seen = data.load("breast_cancer"), []
+    largest = []
+
+    class Watching(federated.OpenSum):
+        def together(self, updates, this):
+            largest.append(updates.abs().max().item())
+            return super().together(updates, this)
+
+    work = dict(rounds=4, hidden=(4,), lr=0.05)
+    federated.train(federation, aggregator=Watching(), **work)
+    assert largest[1] > largest[0]  # or another training must be found
+    limit = (largest[0] + largest[1]) / 2
+    with pytest.raises(ValueError, match="within limit = .* larger limit .*bits.* smaller lr") as found:
+        federated.train(federation, aggregator=SecureSum(limit=limit), **work, on_round=seen.append)
+    assert "\n" not in str(found.value) and [run.rounds for run in seen] == [1]
+
+
+def test_the_step_of_the_grid_stands_in_the_ledger():
+    federation = data.load("breast_cancer")
+    rows = sum(len(h.y_train) for h in federation.hospitals)
+    work = dict(rounds=1, hidden=(4,))
+    for promise in (None, RecordDP(noise_multiplier=1)):
+        table = federated.train(federation, **work, aggregator=SecureSum(), privacy=promise).ledger.table()
+        own = table[table["what"] == SecureSum.sees]["detail"]
+        assert len(own) and own.str.endswith(f", grid step {SecureSum().grid_step(5, rows):.2g}").all()
+        assert table["detail"].str.contains("grid").sum() == len(own)
+    assert not federated.train(federation, **work).ledger.table()["detail"].str.contains("grid").any()
 
 
 def test_settings_that_differ_in_the_aggregator_alone_have_noise_of_their_own():
     """Their models would otherwise differ by what the noise should hide."""
-    federation, promise = data.load("breast_cancer"), HospitalDP(noise_multiplier=1)
+    federation, promise = data.load("breast_cancer"), HospitalDP(noise_multiplier=1, secure=False)
     work = dict(rounds=1, hidden=(4,), privacy=promise)
     plain, secure = federated.train(federation, **work), federated.train(federation, aggregator=SecureSum(), **work)
     assert (plain.params.flat() - secure.params.flat()).abs().max() > 0.01

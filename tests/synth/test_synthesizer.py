@@ -1,5 +1,10 @@
 """Synthetic tables: what every method keeps, saves and refuses."""
 
+import gc
+import json
+import pickle
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +12,7 @@ import torch
 
 from fedlab_utils import data, synth
 from fedlab_utils.data import Schema
+from fedlab_utils.synth import encoding
 from tests.synth.helpers import QUICK, patients
 
 METHODS = ("gan", "wgan_gp", "independent", "copula", "interpolate")
@@ -91,13 +97,64 @@ def test_saved_and_loaded(method, tmp_path):
     pd.testing.assert_frame_equal(made.learnt, back.learnt)
 
 
-def test_a_file_of_something_else_is_refused(tmp_path):
-    (tmp_path / "x.npz").write_bytes(b"no table")
-    with pytest.raises(ValueError, match="is not a file that Synthesizer.save wrote"):
-        synth.load(tmp_path / "x.npz")
-    np.savez(tmp_path / "y.npz", a=np.array([{}], dtype=object))
-    with pytest.raises(ValueError, match="is not a file that Synthesizer.save wrote"):
-        synth.load(tmp_path / "y.npz")
+class Bomb:
+    """Says so if it is unpickled."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a file was executed",))
+
+
+def stored(path, **change):
+    """The arrays of a saved copula, changed, in a file of the same kind; None leaves one out."""
+    synth.fit(patients(40), method="copula").save(path)
+    with np.load(path) as file:
+        arrays = {k: v for k, v in (dict(file) | change).items() if v is not None}
+    np.savez(path, **arrays)
+
+
+def about(**change):
+    encoder = encoding.learn(patients(40))
+    return json.dumps({"method": "copula", "label": None, "n_models": 1, **encoder.as_json()} | change)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"no table"),
+        lambda path: path.write_text("age,sex\n50,male\n"),
+        lambda path: path.write_bytes(pickle.dumps(Bomb())),
+        lambda path: path.write_bytes(b"PK\x03\x04" + bytes(200)),
+        lambda path: np.savez(path, about=np.array([Bomb()], dtype=object)),
+        lambda path: np.savez(path, a=np.array([{}], dtype=object)),
+        lambda path: np.savez(path, a=np.arange(3)),
+        lambda path: np.save(path.open("wb"), np.arange(3)),
+        lambda path: (stored(path), path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])),
+        lambda path: (stored(path), path.write_bytes(path.read_bytes().replace(b"o\0\0\0p", b"x\0\0\0p"))),
+        lambda path: stored(path, about=np.array("{")),
+        lambda path: stored(path, about=np.array("[]")),
+        lambda path: stored(path, about=np.array(about(method="vae"))),
+        lambda path: stored(path, about=np.array(about(n_models=0))),
+        lambda path: stored(path, about=np.array(about(n_models=2))),
+        lambda path: stored(path, about=np.array(about(method="wgan_gp"))),
+        lambda path: stored(path, about=np.array(about(columns=[{"name": "x"}]))),
+        lambda path: stored(path, losses=None),
+        lambda path: stored(path, shares=None),
+        lambda path: stored(path, correlation=np.eye(3)),
+    ],
+)  # fmt: skip
+def test_a_file_of_something_else_is_refused_and_closed(spoil, tmp_path):
+    spoil(tmp_path / "x.npz")
+    gc.freeze()  # so that collecting looks at what `load` left, and takes no time
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(ValueError, match="is not a file that Synthesizer.save wrote") as refusal:
+            synth.load(tmp_path / "x.npz")
+        assert "\n" not in str(refusal.value)
+        del refusal
+        gc.collect()
+    gc.unfreeze()
+    assert not [w for w in caught if issubclass(w.category, ResourceWarning)]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -123,7 +180,7 @@ def test_constant_number_with_public_bounds():
     ("change", "match"),
     [
         ({"frame": [1]}, "frame must be a pandas DataFrame, not a list"),
-        ({"frame": pd.DataFrame({"x": [1]})}, "frame must have at least 2 rows"),
+        ({"frame": pd.DataFrame({"x": [1]})}, "frame has 1 row; at least 2 are needed"),
         ({"frame": pd.DataFrame({"x": [np.nan] * 30, "y": range(30)})}, "'x' has no values at all; drop it"),
         ({"frame": pd.DataFrame({"x": [f"name {k}" for k in range(90)]})}, "looks like an identifier"),
         ({"frame": pd.DataFrame({"x": pd.date_range("2020", periods=30)})}, "holds dates"),
@@ -135,7 +192,7 @@ def test_constant_number_with_public_bounds():
         ({"average": 1}, "average must be .* below 1; got 1"),
         ({"transform": "log"}, "transform must be one of quantile, linear"),
         ({"label": "age"}, "label='age' must be a category column"),
-        ({"label": "nothing"}, "'nothing' is not a column"),
+        ({"label": "nothing"}, "label='nothing' is not a column"),
         ({"schema": Schema(bounds={"nothing": (0, 1)})}, "schema names 'nothing'"),
         ({"schema": Schema(numeric=("sex",))}, "must not name 'sex' among its numeric columns"),
         ({"schema": Schema(granularity={"age": 0})}, r"granularity\['age'\] must be a positive number"),

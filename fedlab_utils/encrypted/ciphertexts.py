@@ -1,20 +1,4 @@
-"""Sums of encrypted updates: the server adds ciphertexts that it cannot read.
-
-The scheme is CKKS (Cheon, Kim, Kim, Song, eprint 2016/421) as in TenSEAL and Microsoft SEAL: half as many real numbers
-as the ring has coefficients are encrypted at once, and adding two ciphertexts adds all of them. TenSEAL is imported
-only when it is used.
-
-**Who holds the key.** All hospitals share one secret key, made among themselves; the server gets nothing but the
-parameters. Whoever has the key reads every ciphertext: one hospital that passes it to the server undoes everything. In
-return a hospital gets the sum, never another's update, as long as the server passes on sums only.
-
-**Raw decryptions never leave a hospital.** CKKS decrypts to the message *plus the noise of the encryption*, and from
-two of TenSEAL's ciphertexts with their raw decryptions the key follows by linear algebra in a second (Li and
-Micciancio, eprint 2020/1533). So hospitals round to a grid before they encrypt, and round the sum to the same grid
-after they decrypt. The noise is far smaller than a step: what comes out is the exact sum of what went in, and says
-nothing about the noise. This holds for sums of honest encryptions; a server that sends something else to be decrypted,
-and sees what comes of it, is not covered.
-"""
+"""Numbers as ciphertexts that can be added: parameters, keys, and what hospitals and server do with them."""
 
 from __future__ import annotations
 
@@ -24,8 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from fedlab_utils._arguments import number, uploads, whole
-from fedlab_utils.federated import Aggregator
+from fedlab_utils._arguments import numbers, whole
 
 # Most bits of modulus for 128 bits of security against classical computers with a ternary secret key, by ring: the
 # guidelines of Bossuat et al. (eprint 2024/463), a little stricter for every ring than the Homomorphic Encryption
@@ -33,8 +16,6 @@ from fedlab_utils.federated import Aggregator
 MOST_BITS = {2048: 53, 4096: 106, 8192: 214, 16384: 430, 32768: 868}
 
 _NOISE = 3.24  # standard deviation of a coefficient of fresh noise in SEAL: centred binomial, 42 coins
-_SAFETY = 10  # the grid's half step is at least so many standard deviations of the noise
-_EXACT = 40  # bits of a number that TenSEAL's 64-bit floating-point transforms keep with room to spare
 
 
 @dataclass(frozen=True)
@@ -115,16 +96,24 @@ def hospital_context(parameters: Parameters | None = None):
     ------
     ImportError
         If TenSEAL is not installed.
+    ValueError
+        If `parameters` are none.
     """
-    ts, p = _tenseal(), parameters or Parameters()
+    ts, p = _tenseal(), checked_parameters(parameters)
     made = ts.context(ts.SCHEME_TYPE.CKKS, p.ring, -1, list(p.modulus_bits), ts.ENCRYPTION_TYPE.SYMMETRIC, n_threads=1)
     made.global_scale = 2.0**p.scale_bits
     return ts.context_from(_written(made, True), n_threads=1)
 
 
 def server_context(context) -> bytes:
-    """What the server gets: the parameters and no key of any kind, about 100 bytes."""
-    return _written(context, False)
+    """What the server gets: the parameters and no key of any kind, about 100 bytes.
+
+    Raises
+    ------
+    ValueError
+        If `context` is none.
+    """
+    return _written(_checked_context(context), False)
 
 
 def encrypt(context, values) -> list[bytes]:
@@ -145,10 +134,10 @@ def encrypt(context, values) -> list[bytes]:
     Raises
     ------
     ValueError
-        If `values` is not a row of finite numbers small enough for the modulus.
+        If `values` is not a row of finite numbers small enough for the modulus, or `context` is none.
     """
-    ts, values = _tenseal(), np.asarray(values, dtype=float)
-    slots, limit = _room(context)
+    ts, values = _tenseal(), numbers("values", values)
+    slots, limit = _room(_checked_context(context))
     if values.ndim != 1 or not values.size or not np.abs(values).max() < limit:
         got = f"shape {values.shape}, largest {np.abs(values).max(initial=0):g}"
         raise ValueError(f"values must be one row of finite numbers, each smaller than {limit:g} in size; got {got}.")
@@ -177,8 +166,13 @@ def add(server: bytes, uploads: Iterable[Sequence[bytes]]) -> list[bytes]:
         If `server` holds a secret key, or a ciphertext is damaged or has other parameters. A ciphertext under another
         *key* looks like any other here: `decrypt` finds out.
     """
+    if not isinstance(server, bytes):
+        raise ValueError(f"server must be the bytes that server_context gives; got {type(server).__name__}.")
+    if isinstance(uploads, str | bytes) or not isinstance(uploads, Iterable):
+        raise ValueError(f"uploads must be lists of ciphertexts, one a hospital; got {type(uploads).__name__}.")
     context, total = _keyless(server), []
     for h, upload in enumerate(uploads):
+        _checked_ciphertexts(f"upload {h}", upload)
         vectors = [_load(context, c, f"ciphertext {k} of upload {h}") for k, c in enumerate(upload)]
         if h and len(vectors) != len(total):
             raise ValueError(f"uploads must be lists of equally many ciphertexts; got {len(total)} and {len(vectors)}.")
@@ -211,7 +205,8 @@ def decrypt(context, ciphertexts: Sequence[bytes], n_values: int) -> np.ndarray:
         If `context` has no secret key, a ciphertext is damaged or of other parameters, there are too few for
         `n_values`, or what comes out fits no message: another key, or (seen most times only) a sum too large.
     """
-    slots, limit = _room(context)
+    slots, limit = _room(_checked_context(context))
+    _checked_ciphertexts("ciphertexts", ciphertexts)
     if not context.has_secret_key():
         raise ValueError("context must hold the secret key to decrypt; got one without, such as the server's.")
     if whole("n_values", n_values) > slots * len(ciphertexts):
@@ -225,136 +220,6 @@ def decrypt(context, ciphertexts: Sequence[bytes], n_values: int) -> np.ndarray:
     return values[:n_values]
 
 
-class EncryptedSum(Aggregator):
-    """The seam of `federated.train`: the weighted mean of updates, added under encryption.
-
-    A hospital multiplies its update by its share of all patients (sizes are public), rounds to the grid, encrypts.
-    The server adds and sends the sum to each hospital, which decrypts and rounds: the server never sees the mean, so
-    it has no global model to send. Each of n hospitals is off by half a step at most, so the mean by
-    ``n * rounding / 2``; the noise of encryption adds nothing. If some fall silent, the sum is divided by the share of
-    those who came, and so is the error. Of two hospitals, each can subtract its own part from the sum.
-
-    Parameters
-    ----------
-    parameters
-        Of the encryption.
-    rounding
-        Step of the grid. Must be well above the noise of encryption: at least 20 standard deviations of the sum's.
-
-    Attributes
-    ----------
-    context
-        What the hospitals hold: with the secret key, made once.
-    server
-        What the server holds.
-    report
-        Sizes, bits, the largest noise and the error of the last round. The noise is read off a raw decryption, and like
-        that it is for hospitals only.
-
-    Raises
-    ------
-    ValueError
-        If `rounding` is too fine for the noise.
-    """
-
-    sees = None
-    delivers = True  # the server could not send the mean: it never has it
-    shows_participants = True
-
-    def __init__(self, parameters: Parameters | None = None, *, rounding: float = 2.0**-20) -> None:
-        self.parameters, self.rounding = parameters or Parameters(), number("rounding", rounding)
-        self.grid_step(2)
-        self.context = hospital_context(self.parameters)
-        self.server = server_context(self.context)
-        self.report: dict[str, float] = {}
-        self._size = len(encrypt(self.context, [0.0])[0])
-
-    def __repr__(self) -> str:
-        return f"EncryptedSum({self.parameters!r}, rounding={self.rounding!r})"
-
-    def aggregate(self, updates, weights, *, alive, rng=None) -> tuple[np.ndarray, list[tuple]]:
-        """The weighted mean of the updates of those alive, added under encryption.
-
-        Parameters
-        ----------
-        updates
-            ``[n, d]``.
-        weights
-            Rows of each hospital, ``[n]``.
-        alive
-            Who is still there, true or false, ``[n]``.
-        rng
-            Not needed: the randomness of encryption is TenSEAL's own.
-
-        Returns
-        -------
-        mean, messages
-            The mean ``[d]``; and of each message sender, receiver, what it is, bytes, values: ciphertexts one after the
-            other as 8-bit numbers.
-
-        Raises
-        ------
-        ValueError
-            If shapes do not fit, or an update is too large to be rounded exactly.
-        """
-        steps, came, share = self._on_grid(updates, weights, alive)
-        bodies = []
-
-        def posted():  # one at a time: they are long
-            for one in steps:
-                ciphertexts = encrypt(self.context, one * self.rounding)
-                bodies.append(np.frombuffer(b"".join(ciphertexts), np.uint8))
-                yield ciphertexts
-
-        total = add(self.server, posted())
-        raw = decrypt(self.context, total, steps.shape[1]) / self.rounding  # the same in every hospital, so done once
-        mean = np.rint(raw) * self.rounding / share
-        body = np.frombuffer(b"".join(total), np.uint8)
-        plain = np.average(np.asarray(updates, dtype=float)[came], axis=0, weights=np.asarray(weights)[came])
-        self.report = {
-            "ciphertexts": len(total),
-            "bytes a hospital": body.size,
-            "bytes a value": body.size / mean.size,
-            "modulus bits": sum(self.parameters.modulus_bits[:-1]),
-            "scale bits": self.parameters.scale_bits,
-            "bits left": self.parameters.bits_left,
-            "noise": float(np.abs(raw - np.rint(raw)).max() * self.rounding),
-            "error": float(np.abs(mean - plain).max()),  # only a simulation knows the plain mean
-        }
-        return mean, _messages(came, [(b.size, b) for b in bodies], (body.size, body))
-
-    def quick(self, updates, weights, *, alive, rng=None) -> tuple[np.ndarray, list[tuple]]:
-        """The same mean, bit for bit, without encryption; messages hold sizes only (compressed ones to 1%)."""
-        steps, came, share = self._on_grid(updates, weights, alive)
-        size = (self._size * -(-steps.shape[1] // self.parameters.slots), None)
-        return steps.sum(0) * self.rounding / share, _messages(came, [size] * len(came), size)
-
-    def _on_grid(self, updates, weights, alive) -> tuple[np.ndarray, list[int], float]:
-        """Weighted updates in whole steps of the grid, who sends them, and the share of all patients they have."""
-        updates, weights, alive = uploads(updates, weights, alive)
-        most = min(2.0**self.parameters.bits_left, 2.0**_EXACT * self.rounding)
-        if not np.abs(updates).max() < most:
-            raise ValueError(f"updates must be finite and below {most:g} to be rounded exactly, and one is not.")
-        came = np.flatnonzero(alive)
-        self.grid_step(len(came))
-        share = weights / weights.sum()
-        return np.rint(updates[came] * share[came, None] / self.rounding), came.tolist(), share[came].sum()
-
-    def grid_step(self, n: int, rows: int = 0) -> float:
-        """Refuse a grid too fine for the noise of a sum of n; the step of a single update.
-
-        Raises
-        ------
-        ValueError
-            If the step is below 20 standard deviations of that noise.
-        """
-        least = 2 * _SAFETY * self.parameters.noise(n)
-        if self.rounding < least:
-            noise = f"far above the noise of encryption at scale_bits={self.parameters.scale_bits}"
-            raise ValueError(f"rounding must be at least {least:.2g}, {noise}; got {self.rounding:g}.")
-        return n * self.rounding
-
-
 def _tenseal():
     try:
         import tenseal
@@ -363,9 +228,31 @@ def _tenseal():
     return tenseal
 
 
+def checked_parameters(parameters) -> Parameters:
+    """Parameters, as they come if they are None."""
+    if parameters is not None and not isinstance(parameters, Parameters):
+        raise ValueError(f"parameters must be encrypted.Parameters(...) or None; got {parameters!r}.")
+    return parameters or Parameters()
+
+
+def _checked_context(context):
+    if not isinstance(context, _tenseal().Context):
+        raise ValueError(f"context must be one from hospital_context; got {type(context).__name__}.")
+    return context
+
+
+def _checked_ciphertexts(name: str, given) -> None:
+    several = isinstance(given, Sequence) and not isinstance(given, str | bytes)
+    if not several or not all(isinstance(c, bytes) for c in given):
+        raise ValueError(f"{name} must be a list of ciphertexts, each of them bytes; got {type(given).__name__}.")
+
+
 @lru_cache(maxsize=4)
 def _keyless(server: bytes):
-    context = _tenseal().context_from(server, n_threads=1)
+    try:
+        context = _tenseal().context_from(server, n_threads=1)
+    except (RuntimeError, ValueError):
+        raise ValueError("server must be what server_context gives; these bytes are something else.") from None
     if context.has_secret_key():
         raise ValueError("server must be a context without secret key; make it with server_context.")
     return context
@@ -393,8 +280,3 @@ def _load(context, ciphertext: bytes, name: str):
     if body is None or (vector.size(), body.parms_id(), body.scale) != right:
         raise ValueError(f"{name} does not fit the context: it is damaged, or was made with other parameters.")
     return vector
-
-
-def _messages(came: list[int], up: list[tuple], down: tuple) -> list[tuple]:
-    sent = [(h, "server", "encrypted update", *one) for h, one in zip(came, up, strict=True)]
-    return sent + [("server", h, "encrypted sum", *down) for h in came]
