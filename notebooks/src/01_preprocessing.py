@@ -11,7 +11,7 @@
 # - catch a leak between training and test rows, and tell a harmless one from a ruinous one,
 # - standardise the tables of five hospitals as if they were one, and say what left each hospital.
 #
-# **Time:** 45 minutes for the core; sections marked ◆ are deep and take another 30.
+# **Time:** 45 minutes for the core; sections marked ◆ are deep and take another 12.
 # **You need:** some pandas, and lesson 00 for the threat model.
 
 # %%
@@ -41,13 +41,13 @@ from fedlab_utils import checks, data, federated, plots, widgets
 from fedlab_utils.attacks import linkage
 from fedlab_utils.data import cleaning, simulate
 
-raw, truth = simulate.hospital_network()  # the extract and, as never in real life, the truth behind it
+raw, truth = simulate.hospital_network()  # the extract and, as never in real life, the truth
 register = simulate.public_register(raw, truth)
 published = raw.drop(columns=simulate.DIRECT_IDENTIFIERS)
 
 entry = register.index[register["name"] == "Rolf Brammere"][0]
 mayor = register.loc[entry]
-same = (published["birth_date"] == mayor["birth_date"]) & (published["postcode"] == mayor["postcode"])
+same = (published[["birth_date", "postcode"]] == mayor[["birth_date", "postcode"]]).all(axis=1)
 row = published.index[same][0]
 left = published.loc[row - 2 : row + 2, ["birth_date", "sex", "postcode", "smoker", "diagnosis"]]
 right = register.loc[entry - 2 : entry + 2]
@@ -60,9 +60,9 @@ plots.show(
 
 # %% [markdown]
 # One record of the extract has the mayor's date of birth and postcode, and behind it stand his cigarettes and his
-# diagnosis. Nobody broke into anything. (Nobody exists, either: patients, mayor and region are simulated, so that you
-# may attack them.) In 1997 Latanya Sweeney found the governor of Massachusetts that way, in an insurer's table of
-# hospital visits that had no names.
+# diagnosis. Nobody broke into anything. (Patients, mayor and region are simulated, so that you may attack them.) In
+# 1997 Latanya Sweeney found the governor of Massachusetts that way, in an insurer's table of hospital visits that had
+# no names.
 #
 # **Is the mayor an exception?** Columns such as date of birth, sex and postcode are called *quasi-identifiers*: none
 # of them names you, together they do. pandas links two tables on them in one line.
@@ -77,8 +77,8 @@ print(f"names that are right:    {right_name.mean():.1%}")
 print(f"records whose patient is in the register: {len(listed) / len(published):.1%}")
 
 # %% [markdown]
-# Two columns give four records in ten their name back, nearly always the right one. Why four in ten and not all? See
-# the last line: the register holds only that many of the patients. Whoever *can* be found *is* found.
+# Four records in ten get their name back, nearly always the right one. Why not all? See the last line: the register
+# holds only that many of the patients. Whoever *can* be found *is* found.
 #
 # <div class="alert alert-info"><b>Your turn ★</b> Write the attack as a function that uses all three columns,
 # <code>birth_date</code>, <code>sex</code> and <code>postcode</code>, and keeps only the records that get a
@@ -101,11 +101,13 @@ def link_records_solution(published, register):
 
 checks.link_records(link_records_solution)
 
-# %% [markdown]
-# **"We hash the names" does not help.** A hash is a secret only as long as nobody can guess what went in, and the
-# attacker has a list of good guesses: the register.
+# %% [markdown] tags=["deep"]
+# ### ◆ "We hash the names"
+#
+# A hash is a secret only as long as nobody can guess what went in, and the attacker has a list of good guesses: the
+# register.
 
-# %%
+# %% tags=["deep"]
 from hashlib import sha256
 
 
@@ -116,13 +118,13 @@ def hashed(table):
 
 pseudonym = pd.Series(hashed(raw))  # what a hospital might publish in the place of the name
 print("published:", pseudonym[row][:24], "...")
-print(f"pseudonyms that the hashed register contains: {pseudonym.isin(hashed(register)).mean():.1%}")
+print(f"pseudonyms in the hashed register: {pseudonym.isin(hashed(register)).mean():.1%}")
+
+# %% [markdown] tags=["deep"]
+# The same four in ten. (A secret key mixed in, a *keyed* hash, stops the guessing for as long as it stays secret, and
+# does nothing about the birth date and postcode in the next columns.)
 
 # %% [markdown]
-# The same four in ten. Hash the national ID instead, and the attacker needs no register: it has seven digits, so there
-# are ten million to try, less than a minute's work for a laptop. A secret key mixed in (a *keyed* hash) stops the
-# guessing for as long as it stays secret, and does nothing about the birth date and postcode in the next columns.
-#
 # ## Hiding in a group
 #
 # A patient who shares the released values with others is hidden among them. Release the decade of birth instead of
@@ -141,9 +143,8 @@ print(f"patients in a group of fewer than five: {(size < 5).mean():.1%}")
 
 # %% [markdown]
 # Most patients are well hidden and $k$ is still as low as it can be: the promise has to hold for the patient in the
-# smallest group, who happens to have an unusual age for that corner of the map. In practice one coarsens until few are
-# left over, and withholds those. (Strictly, this counts *records*: whoever was moved to another hospital has one in
-# each.)
+# smallest group. In practice one coarsens until few are left over, and withholds those. (Strictly, this counts
+# *records*: whoever was moved to another hospital has one in each.)
 #
 # <div class="alert alert-info"><b>Your turn ★★</b> Write <code>k_anonymity(table, columns)</code>, the size of the
 # smallest group. The check also tries a table with gaps in it.</div>
@@ -196,14 +197,18 @@ widgets.lab(
 
 # %% [markdown]
 # The cheapest way is to drop the postcode: nobody is alone any more, and this model, which never used it, loses nothing.
-# **What nobody needs should not be released.** Whether anybody needs it is a question to ask, not to assume: the British
-# QRISK3 score reads the deprivation of a patient's neighbourhood from the postcode (doi:10.1136/bmj.j2099). It needs the
-# score, and not the postcode. Birth years in groups of five cost nothing that you can see, in groups of twenty clearly.
+# **What nobody needs should not be released.** Birth years in groups of five cost nothing that you can see, in groups of
+# twenty clearly. Look also at how many names are *right*: with coarse values a unique match is often somebody else,
+# because the register lists people who are no patients, and misses patients (Barth-Jones 2012 calls it *the myth of the
+# perfect population register*). Our mayor would still rather not rely on it.
 #
-# Look also at how many names are *right*: with coarse values a unique match is often somebody else, because the register
-# lists people who are no patients, and misses patients. Barth-Jones (2012) calls it *the myth of the perfect population
-# register*, and argues that Cambridge's voter list, which missed many, could not even have made the governor's match
-# certain. Our mayor would still rather not rely on it.
+# **What does the law call anonymous?** In the United States, HIPAA's *Safe Harbor* is a list: eighteen kinds of
+# identifiers have to go, of dates the year may stay (ages over 89 become one group), and of the postcode the first three
+# digits, if more than 20,000 people live there (45 CFR 164.514(b)(2)). That is the lab at 1 year and 3 digits: move it
+# there, and read how many are still alone. Europe's GDPR has no list. Data are anonymous if nobody can be identified by
+# means reasonably likely to be used (Recital 26), and its supervisors asked three questions (Opinion 05/2014, WP216):
+# can one *single out* a record, *link* two records of a person, or *infer* something about them? You have just done the
+# first two. Here comes the third.
 #
 # ### Break it: hidden in a group, and known all the same
 #
@@ -224,10 +229,10 @@ alike.nlargest(3, "patients")
 # %% [markdown]
 # Nobody in the top group can be told from the others, and yet, if you know that your neighbour is one of them, you know
 # what they swallow: it is the same for all. This is the *homogeneity attack* (Machanavajjhala et al. 2007,
-# doi:10.1145/1217299.1217302). Asking for mixed groups (*l-diversity*, in the same paper) helps against this attack and
-# not against the next: where two hospitals release tables, a patient of both is in one group here and in another there,
-# and what the groups have in common is theirs (Ganta et al. 2008, arXiv:0803.0032). Hiding in a crowd is a property of
-# one table; what we need is a promise about whatever is *released*, today and next year. That promise is lesson 04.
+# doi:10.1145/1217299.1217302). Asking for mixed groups (*l-diversity*, in the same paper) helps against it and not
+# against the next: what two tables of two hospitals have in common (Ganta et al. 2008, arXiv:0803.0032). Hiding in a
+# crowd is a property of one table; what we need is a promise about whatever is *released*, today and next year. That
+# promise is lesson 04.
 #
 # ## The raw extract: look before you compute
 #
@@ -244,7 +249,8 @@ print(f"same record twice: {again}, of these under the same number: {raw.duplica
 # %% [markdown]
 # Four lines, three faults. One hospital writes the unit into the cell, which turns the whole column into text. Five
 # hospitals write two sexes in a dozen ways. And some records stand there twice, about half of them under a new record
-# number, so that `duplicated()` on the whole table misses that half. Two of the three mended, in a line or two each:
+# number, which `duplicated()` on the whole table misses. Two of the three mended:
+
 
 # %%
 def drop_duplicate_records(raw):
@@ -259,10 +265,10 @@ print(tidy(raw["sex"], simulate.SPELLINGS["sex"]).value_counts().to_dict())
 print({c: simulate.SPELLINGS[c]["f"] for c in ("sex", "smoker")})
 
 # %% [markdown]
-# Mind the last line: `F` is *female* in one column and *former smoker* in another. A global search and replace would
-# have made a mess that no error message reports.
+# Mind the last line: `F` is *female* in one column and *former smoker* in another. A global search and replace makes a
+# mess that no error message reports.
 #
-# Numbers hide their faults better than words. Look at them, hospital by hospital:
+# Numbers hide their faults better. Look at them, hospital by hospital:
 
 # %%
 mended = cleaning.harmonise_units(raw)  # lipids in mg/dL, blood pressure as a number
@@ -275,9 +281,9 @@ plots.show(
 )
 
 # %% [markdown]
-# Two faults, seen at a glance. Lakeside measures in mmol/L. Stonebridge has patients with a cholesterol of zero, which
-# no living patient has: somebody's software writes 0 where nothing was measured. The picture's right half mends both;
-# here is how the first is done, and the second is your turn.
+# Lakeside measures in mmol/L. Stonebridge has patients with a cholesterol of zero, which no living patient has: its
+# software writes 0 where nothing was measured. Here is how the first is mended, and the second is your turn.
+
 
 # %%
 def to_mg_per_dl(lipid):
@@ -293,10 +299,9 @@ print(f"all hospitals as extracted: {raw['total_cholesterol'].mean():.0f}")
 print("hospitals with a cholesterol of 0:", zero["hospital"].value_counts().to_dict())
 
 # %% [markdown]
-# Three things to read here. The mean of all hospitals looks low, but not impossible. Stonebridge is still
-# too low after the units are right: its zeros pull the mean down. And the last line: **a zero gives the hospital
-# away**. A model that may see zeros learns where a patient was treated without being told. Real data do this too: in
-# the UCI heart-disease files cholesterol is 0 in all 123 Swiss rows.
+# Stonebridge is still too low after the units are right: its zeros pull the mean down. And read the last line: **a zero
+# gives the hospital away**. A model that may see zeros learns where a patient was treated without being told. Real data
+# do this too: in the UCI heart-disease files cholesterol is 0 in all 123 Swiss rows.
 #
 # <div class="alert alert-info"><b>Your turn ★</b> Write <code>zeros_to_missing(table, columns)</code>: a zero in one
 # of these columns becomes missing. Other columns have zeros that mean something.</div>
@@ -323,13 +328,8 @@ checks.zeros_to_missing(zeros_to_missing_solution)
 
 # %%
 clean = cleaning.clean_hospital_network(raw)
-gaps = clean.drop(columns="hospital").isna().groupby(clean["hospital"], sort=False).mean()
-plots.show(
-    plots.heatmap(gaps.loc[:, gaps.max() > 0], label="share missing"),
-    alt="Share of missing values by hospital and column. The darkest cell is HDL in Harbour, "
-    f"{gaps.max().max():.0%}; most others are below a fifth, and no two hospitals have the same "
-    "pattern.",
-)
+gaps = clean["hdl"].isna().groupby(clean["hospital"], sort=False).mean()
+print("share of patients without HDL:", gaps.round(2).to_dict())
 
 # %% [markdown]
 # Not sprinkled evenly: Harbour rarely measures HDL (the "good" cholesterol), and every hospital has a pattern of its
@@ -356,14 +356,14 @@ questions = {
 
 
 def estimate(values):
-    return values.mean(), 1.96 * values.std() / len(values) ** 0.5  # mean, and half of its 95% interval
+    return values.mean(), 1.96 * values.std() / len(values) ** 0.5  # mean, half of its interval
 
 
 answers = {q: {name: estimate(f(t)) for name, t in tables.items()} for q, f in questions.items()}
 right = {q: f(known).mean() for q, f in questions.items()}
 units = dict(zip(questions, ["% of patients", "% of patients", "years"], strict=True))
-means = {q: {n: mean for n, (mean, _) in a.items()} | {"truth": right[q]} for q, a in answers.items()}
-print(pd.DataFrame(means).round(1))
+means = {q: {n: mean for n, (mean, _) in a.items()} for q, a in answers.items()}
+print(pd.concat([pd.DataFrame(means), pd.DataFrame(right, ["truth"])]).round(1))
 
 # %% [markdown]
 # The last row is what a perfect extract would have answered. In the picture it is the dashed line, and the bars are
@@ -399,7 +399,42 @@ print("share of patients that dropna() keeps:", kept.round(2).to_dict())
 # %% [markdown]
 # A habit of one laboratory removes three quarters of Harbour from the study. In later lessons `data.load` fills numbers
 # with the mean of the training rows. For *ranking* patients by risk that costs little here (lesson 03 shows the
-# ceiling); for *counting* them you have just seen the price.
+# ceiling); for *counting* them you have just seen the price. The right tool for counting is *multiple imputation*: fill
+# each gap several times by chance, from patients who are alike, and let the answers' disagreement widen the interval
+# (Rubin 1987; the next section ◆ does it). For predicting, one may add a column that says "was missing": honest about
+# the gap, and, as with the zeros, a way to learn where a patient was treated.
+
+# %% [markdown] tags=["deep"]
+# ### ◆ Filling in ten times
+#
+# Each gap gets the value of a patient drawn from those of the same hospital, sex and decade of age; ten times, from a
+# fresh choice of donors. Rubin's rules then add the spread *between* the ten answers to the spread within one.
+
+# %% tags=["deep"]
+dice = np.random.default_rng(0)
+
+
+def from_donors(values):  # of patients who are alike
+    known_ones = values.dropna().to_numpy()
+    donors = dice.choice(known_ones, len(known_ones)) if len(known_ones) else [np.nan]
+    return values.where(values.notna(), dice.choice(donors, len(values)))
+
+
+alike = [clean["hospital"], clean["sex"], clean["age"] // 10]
+for column, limit in (("hdl", 40), ("bmi", 25)):
+    filled = [clean[column].groupby(alike).transform(from_donors) for _ in range(10)]
+    shares = np.array([100 * (one < limit).mean() for one in filled])
+    within = np.mean([(100 * (one < limit)).var() / len(one) for one in filled])
+    half = 1.96 * (within + 1.1 * shares.var(ddof=1)) ** 0.5  # the spread between, times 1 + 1/10
+    right_one = 100 * (known[column] < limit).mean()
+    print(f"{column} below {limit}: {shares.mean():.1f}% ± {half:.1f}, truly {right_one:.1f}%")
+
+# %% [markdown] tags=["deep"]
+# HDL comes out right: what decides about its gaps, the hospital and age, is in the table. BMI does not, since slim
+# patients are weighed less often, and donors who were weighed do not know that. **The best tool repairs only gaps whose
+# reasons are in the table.**
+
+# %% [markdown]
 #
 # ## Words into numbers
 #
@@ -414,15 +449,12 @@ smoker = complete["smoker"]
 codes = pd.Series(LabelEncoder().fit_transform(smoker), index=smoker.index)
 print("LabelEncoder:", codes.groupby(smoker).first().to_dict())
 print(pd.get_dummies(smoker, dtype=int).head(3))
-elsewhere = ["current", "never"]  # a hospital without former smokers
-there = pd.Series(LabelEncoder().fit_transform(elsewhere), index=elsewhere)
-print("LabelEncoder there:", there.to_dict())
 
 # %% [markdown]
 # The codes are alphabetical. A linear model must now believe that a former smoker lies exactly half-way between a
-# current one and somebody who never smoked. Worse for a federation: where nobody is a former smoker, *never* is 1
-# instead of 2, and two hospitals speak of different things with the same number. (scikit-learn says it itself:
-# `LabelEncoder` is meant for targets, not for features.) Does it matter? We fit the same model twice, on twenty splits.
+# current one and somebody who never smoked. (And in a hospital without former smokers *never* would be 1 instead of 2:
+# the same number, another meaning. scikit-learn says it itself: `LabelEncoder` is for targets.) Does it matter? We fit
+# the same model twice, on twenty splits.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -443,19 +475,24 @@ for split in range(20):
         risk = pd.Series(model.predict_proba(X.loc[test])[:, 1], index=test)
         auc = roc_auc_score(complete.loc[test, "cvd_event"], risk)
         off = (risk - complete.loc[test, "cvd_event"]).groupby(smoker[test]).mean() * 100
-        rows.append({"version": name, "AUC": auc, **off})
+        rows.append({"split": split, "version": name, "AUC": auc, **off})
 coded = pd.DataFrame(rows).groupby("version").agg(["mean", "std"])
 print(coded["AUC"].round(3))
+aucs = pd.DataFrame(rows).pivot(index="split", columns="version", values="AUC")
+gain = aucs["one-hot"] - aucs["codes 0, 1, 2"]  # split by split
+print(f"one-hot minus codes: {gain.mean():.4f} ± {gain.std():.4f}; above 0: {sum(gain > 0)} of 20")
 
 # %% [markdown]
-# By AUC you would hardly notice. Now ask how far the predicted risk is off for each kind of patient (the bars: ± one
-# standard deviation over the twenty splits):
+# Two lessons in one. Side by side the two versions cannot be told apart: a split moves the AUC more than the coding does.
+# But both had the *same* splits, so compare them split by split: one-hot is better nearly every time, by a few
+# thousandths. **Methods that share their splits are compared in pairs.** A few thousandths sound harmless; ask how
+# far the predicted risk is off for each kind of patient (the bars: ± one standard deviation over the twenty splits):
 
 # %%
 kinds = ("never", "former", "current")
 off = {kind: {v: tuple(coded.loc[v, kind]) for v in versions} for kind in kinds}
 plots.show(
-    plots.intervals(off, truth=dict.fromkeys(off, 0.0), xlabel="predicted minus observed (% points)"),
+    plots.intervals(off, truth=dict.fromkeys(off, 0.0), xlabel="predicted - observed (% points)"),
     alt="Predicted minus observed risk for never, former and current smokers. With one-hot "
     "columns all three lie at zero within their spread; with codes former smokers are off by "
     f"{off['former']['codes 0, 1, 2'][0]:.1f} points.",
@@ -464,14 +501,15 @@ plots.show(
 # %% [markdown]
 # With codes, former smokers are told a risk that is several points too high, and current smokers one that is too low:
 # the model has to put the former half-way, and in these patients they are like those who never smoked. One-hot columns
-# let it say so. A ranking score hides the difference.
-#
-# ## Scales
+# let it say so. A ranking score hardly shows the difference.
+
+# %% [markdown] tags=["deep"]
+# ## ◆ Scales
 #
 # `StandardScaler` subtracts the mean and divides by the standard deviation; `MinMaxScaler` maps the lowest value to 0
 # and the highest to 1. Let one nurse type 1260 instead of 126:
 
-# %%
+# %% tags=["deep"]
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 pressure = clean[["systolic_bp"]].dropna()
@@ -484,12 +522,13 @@ for scaler in (StandardScaler(), MinMaxScaler()):
         half.append(f"{high - low:.2f}")
     print(f"{type(scaler).__name__}: the middle half spans {half[0]}, after the typo {half[1]}")
 
-# %% [markdown]
+# %% [markdown] tags=["deep"]
 # One typing error in twelve thousand rows squeezes everybody else into a sliver of the min-max scale; the standard
 # scale gives way a little. For privacy, too, the two differ: a maximum *is one patient's value*, while a mean mixes
 # everybody's (how safe that is, we shall see). If you want a fixed range, take it from public knowledge (say, a blood
 # pressure from 80 to 230), not from the patients.
-#
+
+# %% [markdown]
 # ## The leak between training and test
 #
 # A test set tells how a model does on patients it has never seen. So nothing may be *fitted* before the split, no
@@ -498,11 +537,11 @@ for scaler in (StandardScaler(), MinMaxScaler()):
 # and 2,000 columns of **pure noise**: the honest AUC is .5, whatever anybody does.
 
 # %%
-rng = np.random.default_rng(0)
 y = np.repeat([0, 1], 50)
 
 
-def experiment(rng, scale_on_all, select_on_all):
+def experiment(repetition, scale_on_all, select_on_all):
+    rng = np.random.default_rng(repetition)  # the same noise and the same split for each habit
     X, order = rng.normal(size=(100, 2000)), rng.permutation(100)
     train, test = order[:66], order[66:]
     seen = order if scale_on_all else train
@@ -514,32 +553,26 @@ def experiment(rng, scale_on_all, select_on_all):
     return roc_auc_score(y[test], model.decision_function(X[test][:, best]))
 
 
+# %% [markdown]
+# Three habits, each on the same forty tables:
+
+# %%
 habits = {  # scale on all rows? select on all rows?
     "all after the split": (False, False),
     "scale before": (True, False),
     "select before": (False, True),
 }
-aucs = {name: [experiment(rng, *habit) for _ in range(40)] for name, habit in habits.items()}
-for name, values in aucs.items():
-    print(f"{name:20} AUC {np.mean(values):.2f} ± {np.std(values):.2f}")
+found = {name: [experiment(k, *habit) for k in range(40)] for name, habit in habits.items()}
+found = pd.DataFrame(found)
+gain = found.sub(found["all after the split"], axis=0)  # repetition by repetition
+columns = {"AUC": found.mean(), "± SD": found.std(), "gain": gain.mean(), "± its SD": gain.std()}
+print(pd.DataFrame(columns).round(3))
 
 # %% [markdown]
-# Scaling before the split changes nothing that forty repetitions could resolve, so our slip did no harm. Selecting
-# columns before it makes a near-perfect test out of noise, because the selection has *read the test patients'
+# Scaling before the split moves the AUC up here and down there, and on average nowhere that forty repetitions resolve.
+# Selecting columns before it makes a near-perfect test out of noise: the selection has *read the test patients'
 # answers*.
-
-# %%
-plots.show(
-    plots.intervals(
-        {"Test AUC on pure noise": {name: (np.mean(v), np.std(v)) for name, v in aucs.items()}},
-        truth={"Test AUC on pure noise": 0.5},
-        xlabel="AUC, ± SD over 40 repetitions",
-    ),
-    alt="Test AUC on noise. Scaling before the split stays at one half like the honest order; "
-    f"selecting columns before the split reaches {np.mean(aucs['select before']):.2f}.",
-)
-
-# %% [markdown]
+#
 # So the rule is not equally urgent everywhere: **a step that looks at the target must come after the split, or the
 # result is worthless; a step that does not should come after it all the same**, since it costs nothing to be right.
 # Published gene studies have made this mistake (Ambroise & McLachlan 2002, doi:10.1073/pnas.102102699), and a survey
@@ -557,6 +590,8 @@ plots.show(
 # s_i = \sum_{j \in i} x_j, \quad q_i = \sum_{j \in i} (x_j - \mu)^2$$
 
 # %%
+from sklearn.preprocessing import StandardScaler
+
 federation = data.load("hospital_network")
 ages = [h.train["age"].to_numpy() for h in federation.hospitals]
 
@@ -571,10 +606,9 @@ print(f"five hospitals: mean {mean:.6f}, sd {sd:.6f}")
 print(f"pooled table:   mean {pooled.mean_[0]:.6f}, sd {pooled.scale_[0]:.6f}")
 
 # %% [markdown]
-# Three numbers from each hospital, no row, and the result is that of the pooled table, digit for digit. Why two
-# rounds? One could send the sum of squares at once and use $\overline{x^2} - \mu^2$; but where the mean is large and
-# the spread small, that subtracts two nearly equal numbers and loses digits (Chan, Golub & LeVeque 1983, *The American
-# Statistician* 37:242-247).
+# Three numbers from each hospital, no row, and the result is that of the pooled table, digit for digit. (Why two
+# rounds? One could send the sum of squares at once and use $\overline{x^2} - \mu^2$; but that subtracts two nearly
+# equal numbers and loses digits: Chan, Golub & LeVeque 1983, *The American Statistician* 37:242-247.)
 #
 # <div class="alert alert-info"><b>Your turn ★★★</b> The hospitals have already computed a mean and a standard
 # deviation each, and will not do it again. Write <code>pooled_sd(counts, means, sds)</code>, the standard deviation
@@ -610,8 +644,7 @@ ledger = federation.ledger.table().query("hospital == 'Harbour'")
 print(ledger[["what", "viewer", "guarantee"]].to_string(index=False))
 
 # %% [markdown]
-# Sums and counts, twenty numbers in all, however many patients there are. It looks harmless. The ledger has another
-# word for it: **not private**.
+# Sums and counts, twenty numbers, however many patients there are. The ledger has a word for it: **not private**.
 #
 # ### Break it: the difference of two sums
 #
@@ -631,8 +664,32 @@ print("the patient's record:", tomorrow[columns].iloc[-1].to_dict())
 # %% [markdown]
 # The server subtracts, and has the patient's numbers (a gap would show as a 0). No row ever left the hospital. **Not
 # sending rows is not the same as protecting patients**: an exact sum answers too precisely. The way out is to blur the
-# answer, just so much that one patient more or less changes what anybody can conclude from it by no more than a stated
+# answer, just so much that one patient's record changes what anybody can conclude from it by no more than a stated
 # amount. That is differential privacy, lesson 04.
+
+# %% [markdown] tags=["deep"]
+# ## ◆ The same sums, one hospital's unseen
+#
+# There is a second thing that the server need not know: which hospital sent which sums. In lesson 05 hospitals add
+# random numbers that cancel out in the total. The same three numbers a column can travel in that way: each hospital
+# maps its values from public bounds to -1 ... 1, and what leaves it looks like this.
+
+# %% tags=["deep"]
+from fedlab_utils.secagg import SecureSum
+
+hidden = data.load("hospital_network", aggregator=SecureSum(bits=64, limit=1))
+sent = next(m for m in hidden.messages if m.sender == "Harbour" and "masked" in m.what)
+print(pd.DataFrame(sent.payload).to_string())
+
+exact, unseen = federation.agreed, hidden.agreed
+gap = max(abs(unseen.means[c] - exact.means[c]) / exact.sds[c] for c in exact.means)
+print(f"\nlargest difference between the agreed means: {gap:.0e} standard deviations")
+print(hidden.ledger.table()[["what", "viewer", "guarantee"]].to_string(index=False))
+
+# %% [markdown] tags=["deep"]
+# Random words, and yet the hospitals agree on the same means. The ledger still says **not private**, and it is right:
+# the server reads the *total*, and two totals, before and after an admission, give the patient away as two sums of one
+# hospital did. Hiding who said what and blurring what is said are two different protections.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Paper check: four figures
@@ -674,6 +731,7 @@ plots.show(
 # .09 for cholesterol. It does not say from how many patients; its listing makes 100 rows for each of five clients. Are
 # ours larger, and how sure is that? An interval says (Fisher's $z$):
 
+
 # %% tags=["deep"]
 def with_interval(name, r, n):
     low, high = np.tanh(np.arctanh(r) + np.array([-1.96, 1.96]) / np.sqrt(n - 3))
@@ -688,7 +746,7 @@ for n in (100, 500):
 print(f"the true risk itself        r = {together.loc['true_risk', 'event']:+.2f}")
 model = LogisticRegression().fit(one_hot, complete["cvd_event"])
 odds = np.exp(pd.Series(model.coef_[0], one_hot.columns))
-print(f"all else equal, one SD more cholesterol multiplies the odds by {odds['total_cholesterol']:.2f}")
+print(f"all else equal, one SD more cholesterol: odds times {odds['total_cholesterol']:.2f}")
 
 # %% [markdown] tags=["deep"]
 # First the paper's own rows: from 100 patients a correlation of .09 cannot be told from none, nor from one of .2; from
@@ -717,10 +775,13 @@ for name, table, kind in [
 ]:
     auc = table.loc[table["baseline"] == kind, "auc"]
     print(f"{name:27} AUC {auc.mean():.3f} ± {auc.std():.3f}")
+both = [table.query("baseline == 'pooled'").set_index("seed")["auc"] for table in (network, linear)]
+gain = both[0] - both[1]
+print(f"network minus linear, split by split: {gain.mean():+.3f} ± {gain.std():.3f}")
 
 # %% [markdown] tags=["deep"]
 # Half of the sentence holds: *more variables* carry the model from the best single factor nearly to the ceiling. The
-# other half does not follow: the linear model is already there, and the network adds nothing that five splits resolve.
+# other half does not follow: the linear model is already there, and split by split the network adds nothing.
 # Weak single correlations say nothing about linear against complex; for that one has to compare models, as we just did.
 #
 # Figure 11 is a pair plot. Ours is coloured by the true risk:
@@ -757,10 +818,12 @@ from sklearn.preprocessing import OneHotEncoder
 everyone, schema = federation.pooled(), federation.schema
 lists = [list(values) for values in federation.agreed.features().values()]
 encoder = OneHotEncoder(categories=lists, handle_unknown="ignore", sparse_output=False)
-pipeline = ColumnTransformer([
-    ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), list(schema.numeric)),
-    ("categories", encoder, list(schema.categorical)),
-])
+pipeline = ColumnTransformer(
+    [
+        ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), list(schema.numeric)),
+        ("categories", encoder, list(schema.categorical)),
+    ]
+)
 X = pipeline.fit_transform(everyone.train[[*schema.numeric, *schema.categorical]])
 difference = abs(X - everyone.X_train.numpy()).max()
 print(f"{X.shape[1]} features; largest difference to the federated ones: {difference:.0e}")
@@ -791,7 +854,7 @@ print(real, *real.report, sep="\n- ")
 # %% [markdown]
 # ## Recap
 #
-# 1. Removing names is not anonymity: date of birth, sex and postcode give the names back, and a hash can be guessed.
+# 1. Removing names is not anonymity: date of birth, sex and postcode give the names back.
 # 2. k-anonymity hides you in a group; what the whole group shares is known all the same. Release only what is needed.
 # 3. Look before you compute: text, units, zeros, spellings and duplicates, hospital by hospital. No error message comes.
 # 4. Every treatment of gaps is an assumption about why they are there; a step that sees the target comes after the split.
@@ -802,8 +865,8 @@ print(real, *real.report, sep="\n- ")
 # **1.** A hospital publishes year of birth, sex and the first three digits of the postcode. Is that anonymous?
 #
 # <details><summary>Answer</summary>It cannot be said from the list of columns. Count: how many share each combination,
-# what else is in the table, and what the outside world knows. Set the lab to 1 year and 3 digits: a few per cent are
-# alone in their group.</details>
+# what else is in the table, and what the outside world knows. HIPAA's list allows it; in the lab, at 1 year and 3 digits,
+# a few per cent are alone in their group.</details>
 #
 # **2.** All eight patients in a group take the same drug. Which promise of k-anonymity is broken?
 #
@@ -840,4 +903,7 @@ print(real, *real.report, sep="\n- ")
 #   generative models*, 2019, doi:10.1038/s41467-019-10933-3.
 # - S. Kapoor, A. Narayanan, *Leakage and the reproducibility crisis in machine-learning-based science*, 2023,
 #   doi:10.1016/j.patter.2023.100804.
-# - D. Rubin, *Inference and missing data*, 1976, doi:10.1093/biomet/63.3.581.
+# - D. Rubin, *Inference and missing data*, 1976, doi:10.1093/biomet/63.3.581, and *Multiple imputation for nonresponse in
+#   surveys*, Wiley 1987.
+# - 45 CFR 164.514(b)(2) (HIPAA, Safe Harbor); Regulation (EU) 2016/679 (GDPR), Recital 26; Article 29 Data Protection
+#   Working Party, *Opinion 05/2014 on anonymisation techniques*, WP216.
