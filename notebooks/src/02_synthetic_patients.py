@@ -644,23 +644,17 @@ for name, fitted in ways.items():
 
 # %%
 work = dict(rounds=20, local_steps=20, batch_size=64, lr=0.2, hidden=(32,))
-
-
 def trained_on(some):
     final = federated.train([federation.replace_train(world) for world in some], **work).final
     return final.pivot_table(index="seed", columns="hospital", values="auc").drop(columns="all")
-
-
 together = trained_on(worlds["photocopier"]).mean()
 alone = federated.baselines(federation, seeds=2, **work).query("baseline == 'local-only'")
 alone = alone.groupby("hospital")["auc"].mean()[together.index]
 points = []
 for name, some in worlds.items():
     for world, auc in zip(some, trained_on(some).to_numpy(), strict=True):
-        leak = [
-            membership_test(h.train[:700], h.test, world[h.name])[0]  # 700 are enough for a map
-            for h in federation.hospitals
-        ]
+        leak = [membership_test(h.train[:700], h.test, world[h.name])[0]  # 700 are enough
+                for h in federation.hospitals]
         price, better = together - auc, (auc > alone).sum()
         points.append((name, auc.mean(), price.std(), np.mean(leak), price.mean(), better))
 found = pd.DataFrame(points, columns=["kind", "auc", "spread", "leak", "price", "beats alone"])
