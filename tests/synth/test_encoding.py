@@ -133,7 +133,7 @@ def test_a_trained_eye_no_longer_tells_few_irregular_values(monkeypatch):
 
     assert auc() < 0.6
     monkeypatch.setattr(grids, "_support", lambda *a: ())
-    assert auc() > 0.8  # as it was
+    assert auc() > 0.75  # as it was
 
 
 def test_of_two_granularities_the_finer_ones_keep_their_values():
