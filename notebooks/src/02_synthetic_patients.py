@@ -198,8 +198,9 @@ picture, made = look(*game(steps=400, lr_G=0.005, lr_D=0.0005, seed=1))
 print("healthy, treated, untreated: real", shares(glucose).round(2), " made", shares(made).round(2))
 plots.show(
     picture,
-    alt="Left: made values stand in one heap; whole groups are missing. D's curve rises gently, the best "
-    "D is 0 under the heap and 1 beside it. Right: losses near log 2 and log 4, the best D's below.",
+    alt="Left: made values stand in one heap; whole groups are missing. D's curve rises "
+    "gently, the best D is 0 under the heap and 1 beside it. Right: losses near log 2 and log "
+    "4, the best D's below.",
 )
 
 # %% [markdown]
@@ -324,7 +325,8 @@ names = ["age", "systolic_bp", "hdl", "smoker"]
 labels = ["age (years)", "systolic (mmHg)", "HDL (mg/dl)", "smoker"]
 plots.show(
     plots.columns(northgate.train, gans[0], names, labels),
-    alt="Histograms of age, systolic pressure and HDL, bars for smoking: made values follow real ones.",
+    alt="Histograms of age, systolic pressure and HDL, bars for smoking: made values follow "
+    "real ones.",
 )
 
 # %% [markdown]
@@ -338,9 +340,11 @@ scrambled = [unconnected.sample(n, model=k) for k in range(2)]
 tables = {"real": northgate.train, "first GAN": gans[0], "second GAN": gans[1]}
 tables |= {"column by column": scrambled[0], "and once more": scrambled[1]}
 for name, table in tables.items():
-    young, old = (table.loc[group, TARGET].mean() for group in (table["age"] < 50, table["age"] > 65))
+    groups = (table["age"] < 50, table["age"] > 65)
+    young, old = (table.loc[group, TARGET].mean() for group in groups)
     auc = fidelity.utility(table, northgate.test, target=TARGET)
-    print(f"{name:17} fell ill: under 50 {young:.0%}, over 65 {old:.0%}; a model trained on it: {auc:.2f}")
+    ill = f"fell ill: under 50 {young:.0%}, over 65 {old:.0%}"
+    print(f"{name:17} {ill}; a model trained on it: {auc:.2f}")
 
 # %% [markdown]
 # The GANs keep what matters, that risk rises with age, if not its exact size. In the scrambled tables the young
@@ -427,10 +431,9 @@ own = None  # or: data.from_frame(pd.read_csv("my.csv"), target="outcome")
 
 
 def training_generator(show, data_set, steps, width, critic_steps, lr, pack):
-    everyone, target = data_set.pooled(), data_set.target
+    everyone, target, curve = data_set.pooled(), data_set.target, []
     first = data_set.schema.numeric[0]
     ceiling = fidelity.utility(everyone.train, everyone.test, target=target)
-    curve = []
 
     def look(so_far):
         rows = so_far.sample(min(len(everyone.train), 2000))
@@ -438,8 +441,9 @@ def training_generator(show, data_set, steps, width, critic_steps, lr, pack):
         curve.append((len(so_far.losses), fidelity.utility(rows, everyone.test, target=target)))
         table = pd.DataFrame(curve, columns=["step", "score"])
         sentence = (
-            f"After {curve[-1][0]:,} steps, training on invented patients gives {curve[-1][1]:.3f}; "
-            f"on real ones {ceiling:.3f}, with the same {len(everyone.test):,} unseen patients."
+            f"After {curve[-1][0]:,} steps, training on invented patients gives "
+            f"{curve[-1][1]:.3f}; on real ones {ceiling:.3f}, with the same "
+            f"{len(everyone.test):,} unseen patients."
         )
         picture = plots.worth(everyone.train, rows, first, table, ceiling)
         show(picture, sentence, alt=f"Made over real values; score by steps. {sentence}", done=done)
@@ -663,9 +667,9 @@ summary = found.groupby("kind", sort=False)[["price", "leak", "beats alone"]]
 display(summary.agg(["min", "max"]).round(3))
 plots.show(
     plots.use_and_leak(found, levels),
-    alt="A map: AUC of models trained on invented patients against AUC of the membership test. GAN and "
-    "copula: high and left. Column by column: low and left. Interpolation and photocopier: high and "
-    "far right.",
+    alt="A map: AUC of models trained on invented patients against AUC of the membership test. "
+    "GAN and copula: high and left. Column by column: low and left. Interpolation and "
+    "photocopier: high and far right.",
 )
 
 # %% [markdown]
@@ -728,10 +732,11 @@ print(f"{len(spiked[::50])} photocopied patients among {len(spiked):,} rows: AUC
 
 # %% tags=["deep"]
 _, members, others = tests[-1]
+label = "distance to the closest published row (standard deviations)"
 plots.show(
-    plots.distances(-members, -others, "distance to the closest published row (standard deviations)"),
-    alt="Histograms of the distance to the closest published row: patients of the register lie closer "
-    "to the rows of the mended GAN than other patients do.",
+    plots.distances(-members, -others, label),
+    alt="Histograms of the distance to the closest published row: patients of the register lie "
+    "closer to the rows of the mended GAN than other patients do.",
 )
 
 # %% [markdown] tags=["deep"]
@@ -818,8 +823,9 @@ slow_ones = judges["slow judge"]
 heaps = {f"seed {k}": slow_ones.sample(1000, model=k)["glucose"].to_numpy() for k in range(6)}
 plots.show(
     plots.made_values(glucose, heaps, "fasting glucose (mmol/l)"),
-    alt="Six small histograms, one a seed: made values are heaped in one place, which differs from seed "
-    "to seed: on one group, between two groups, or at the edge. Most leave out whole groups.",
+    alt="Six small histograms, one a seed: made values are heaped in one place, which differs "
+    "from seed to seed: on one group, between two groups, or at the edge. Most leave out whole "
+    "groups.",
 )
 
 # %% [markdown] tags=["deep"]
@@ -911,7 +917,8 @@ for name in ("heart_disease", "diabetes"):
         continue
     loss = found["real"] - found["synthetic"]
     print(f"{name} ({n_train} training, {n_test} test rows): real {found['real'].mean():.3f};")
-    print(f"  loss {loss.mean():+.3f} ± {loss.std():.3f}, from {loss.min():+.3f} to {loss.max():+.3f}")
+    ends = f"from {loss.min():+.3f} to {loss.max():+.3f}"
+    print(f"  loss {loss.mean():+.3f} ± {loss.std():.3f}, {ends}")
 
 # %% [markdown] tags=["deep"]
 # Look at the range of the loss: from one split alone one could report the smallest or the largest of them, in
@@ -952,7 +959,8 @@ if CTGAN is not None:
         theirs.set_random_state(0)
         theirs.fit(complete, [c for c in complete if c not in federation.schema.numeric])
     took, rows = time.perf_counter() - started, theirs.sample(n)
-    rows = rows.round({"systolic_bp": 0, "total_cholesterol": 0, "hdl": 0, "bmi": 1})  # ours does so
+    # ours does so
+    rows = rows.round({"systolic_bp": 0, "total_cholesterol": 0, "hdl": 0, "bmi": 1})
     print(f"CTGAN took {took:.0f} s for one table; ours {seconds:.0f} s for ten, side by side.")
     compared = {"GAN": reports["GAN"], "CTGAN": [fidelity.report(northgate.train, rows, **against)]}
     picture = plots.fidelity(compared | {"copula": reports["copula"]}, shown)

@@ -181,6 +181,11 @@ def fedavg_step(updates, n_rows):
 
 checks.fedavg_step(fedavg_step)
 
+# %% [markdown]
+# <details><summary>Stuck? A hint</summary>What would each patient's vote be worth if all patients had the same?
+# Turn <code>n_rows</code> into shares that add up to 1, one a hospital, and weigh each row of
+# <code>updates</code> by its hospital's share.</details>
+
 # %% tags=["solution", "hide-input"] jupyter={"source_hidden": true}
 def fedavg_step_solution(updates, n_rows):
     share = n_rows / n_rows.sum()  # adds up to one
@@ -299,6 +304,11 @@ def proximal_step(theta, gradient, world, lr, mu):
 
 
 checks.proximal_step(proximal_step)
+
+# %% [markdown]
+# <details><summary>Stuck? A hint</summary>The penalty is half of <code>mu</code> times the squared distance
+# from <code>world</code>. What is its slope at <code>theta</code>? Add it to the other slope, then step
+# downhill.</details>
 
 # %% tags=["solution", "hide-input"] jupyter={"source_hidden": true}
 def proximal_step_solution(theta, gradient, world, lr, mu):
@@ -515,6 +525,10 @@ def read_patient(dW, db):
 
 checks.read_patient(read_patient)
 
+# %% [markdown]
+# <details><summary>Stuck? A hint</summary>For a neuron that fired, both changes hold the same factor. Divide
+# one by the other, neuron by neuron, and leave out those that did not fire: what would 0 / 0 tell?</details>
+
 # %% tags=["solution", "hide-input"] jupyter={"source_hidden": true}
 def read_patient_solution(dW, db):
     fired = db.abs() > 1e-12
@@ -600,6 +614,10 @@ def benefit_at(risk, ill, threshold):
 
 checks.benefit_at(benefit_at)
 
+# %% [markdown] tags=["deep"]
+# <details><summary>Stuck? A hint</summary>Who is treated? Of those, count the ill and the healthy apart; at t =
+# 0.2, four healthy patients treated in vain weigh as much as one ill patient found.</details>
+
 # %% tags=["solution", "hide-input", "deep"] jupyter={"source_hidden": true}
 def benefit_at_solution(risk, ill, threshold):
     treated = risk >= threshold
@@ -655,6 +673,10 @@ def bytes_on_the_wire(n_parameters, n_hospitals, rounds):
 
 checks.bytes_on_the_wire(bytes_on_the_wire)
 
+# %% [markdown] tags=["deep"]
+# <details><summary>Stuck? A hint</summary>How many bytes has one model? How often does it travel in a round: to
+# how many hospitals, and in how many directions?</details>
+
 # %% tags=["solution", "hide-input", "deep"] jupyter={"source_hidden": true}
 def bytes_on_the_wire_solution(n_parameters, n_hospitals, rounds):
     return 4 * n_parameters * n_hospitals * rounds * 2  # down and up
@@ -704,6 +726,10 @@ def client_start(global_weights, fresh_weights):
 
 
 checks.client_start(client_start)
+
+# %% [markdown] tags=["deep"]
+# <details><summary>Stuck? A hint</summary>Which of the two remembers what was learnt in the rounds
+# before?</details>
 
 # %% tags=["solution", "hide-input", "deep"] jupyter={"source_hidden": true}
 def client_start_solution(global_weights, fresh_weights):

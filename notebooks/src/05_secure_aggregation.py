@@ -45,8 +45,9 @@ start = fleet.init(1, (federation.n_features, 64, 1), seed=0)
 used = dict(zip(names, (64, 64, 64, 64, 1), strict=True))  # patients in the step
 
 
-def update_of(hospital, rows, model=start):  # what changes in a step on these patients, [parameters]
-    trained = fleet.fit(model, hospital.X_train, hospital.y_train, [rows], steps=1, batch_size=len(rows), lr=0.2)
+def update_of(hospital, rows, model=start):  # what a step on these patients changes, [parameters]
+    X, y, step = hospital.X_train, hospital.y_train, dict(steps=1, batch_size=len(rows), lr=0.2)
+    trained = fleet.fit(model, X, y, [rows], **step)
     return (trained.flat() - model.flat())[0].double().numpy()
 
 
@@ -76,8 +77,9 @@ plots.show(
             "from the sum of all five": (record, read_out(total)),
         }
     ),
-    alt="Two panels, a dot for each column of the patient's record. Read from Harbour's update, all dots lie on the "
-    "diagonal: the record itself. Read from the sum of five updates, nearly all lie off it.",
+    alt="Two panels, a dot for each column of the patient's record. Read from Harbour's "
+    "update, all dots lie on the diagonal: the record itself. Read from the sum of five "
+    "updates, nearly all lie off it.",
 )
 
 # %% [markdown]
@@ -96,8 +98,9 @@ own = {"Northgate": 17, "Riverside": 42, "Harbour": 5}
 masks = {("Northgate", "Riverside"): 58, ("Northgate", "Harbour"): 37, ("Riverside", "Harbour"): 23}
 plots.show(
     plots.masks_on_paper(own, masks, 100),
-    alt="A table. Northgate has 17, adds 58 and 37, sends 12. Riverside has 42, subtracts 58, adds 23, sends 7. "
-    "Harbour has 5, subtracts 37 and 23, sends 45. Own numbers add up to 64, and so do the numbers sent.",
+    alt="A table. Northgate has 17, adds 58 and 37, sends 12. Riverside has 42, subtracts 58, "
+    "adds 23, sends 7. Harbour has 5, subtracts 37 and 23, sends 45. Own numbers add up to 64, "
+    "and so do the numbers sent.",
 )
 
 # %% [markdown]
@@ -131,9 +134,13 @@ checks.masked_number(masked_number_solution)
 # masks would turn it into 45.
 
 # %%
-fits = {number: [mask for mask in range(100) if (number - mask) % 100 == 45] for number in range(100)}
-print("Harbour has 5: the two masks add up to", fits[5], "  Harbour has 77: they add up to", fits[77])
-print("numbers explained by exactly one mask:", sum(len(found) == 1 for found in fits.values()), "of 100")
+fits = {
+    number: [mask for mask in range(100) if (number - mask) % 100 == 45] for number in range(100)
+}
+print("Harbour has 5: the two masks add up to", fits[5])
+print("Harbour has 77: they add up to", fits[77])
+by_one_mask = sum(len(found) == 1 for found in fits.values())
+print("numbers explained by exactly one mask:", by_one_mask, "of 100")
 
 # %% [markdown]
 # Every number fits, each with one mask, and all masks were equally likely. So 45 alone says *nothing*, whatever
@@ -157,7 +164,8 @@ def from_words(words):
 words = {name: to_words(used[name] * update) for name, update in updates.items()}
 pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
 rng = np.random.default_rng(0)
-pair_masks = {pair: rng.integers(0, 2**32, len(words["Harbour"]), dtype=np.uint32) for pair in pairs}
+n_words = len(words["Harbour"])
+pair_masks = {pair: rng.integers(0, 2**32, n_words, dtype=np.uint32) for pair in pairs}
 
 # %% [markdown]
 # Your exercise once more, for whole rows of words (no `%` is needed: `uint32` does it):
@@ -206,7 +214,8 @@ for what, held in (("update", updates["Harbour"]), ("masked update", from_words(
 p, g = 23, 5  # public
 a, b = 6, 15  # a: Northgate's secret, b: Harbour's
 A, B = pow(g, a, p), pow(g, b, p)  # these two travel through the server
-print(f"the server sees {A} and {B};  Northgate computes {pow(B, a, p)}, Harbour computes {pow(A, b, p)}")
+print(f"the server sees {A} and {B}")
+print(f"Northgate computes {pow(B, a, p)}, Harbour computes {pow(A, b, p)}")
 
 # %% [markdown]
 # Both arrive at $g^{ab}$; the server has $g^a$ and $g^b$, and nobody knows a better way than to find an
@@ -238,7 +247,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 def agree(mine, yours):
     both = b"".join(sorted(key.public_bytes_raw() for key in (mine.public_key(), yours)))
-    return HKDF(hashes.SHA256(), length=32, salt=None, info=b"round 0" + both).derive(mine.exchange(yours))
+    stretch = HKDF(hashes.SHA256(), length=32, salt=None, info=b"round 0" + both)
+    return stretch.derive(mine.exchange(yours))
 
 
 def expand(key, n_words):
@@ -257,7 +267,8 @@ def pair_mask(mine, yours):
 # %%
 def send(me):
     partners = {pair: pair[1] if me == pair[0] else pair[0] for pair in pairs if me in pair}
-    return masked(me, words[me], {pair: pair_mask(private[me], public[other]) for pair, other in partners.items()})
+    masks = {pair: pair_mask(private[me], public[other]) for pair, other in partners.items()}
+    return masked(me, words[me], masks)
 
 
 sent = {name: send(name) for name in names}
@@ -282,8 +293,8 @@ plots.show(
             "Harbour drops out": (from_words(without), from_words(sum(four.values()))),
         }
     ),
-    alt="The server's sum against the true one. With all five on the diagonal. Without Harbour a cloud over the whole "
-    "range of the words: nothing is left of the sum.",
+    alt="The server's sum against the true one. With all five on the diagonal. Without Harbour "
+    "a cloud over the whole range of the words: nothing is left of the sum.",
 )
 
 # %% [markdown]
@@ -300,9 +311,12 @@ plots.show(
 
 # %%
 plots.show(
-    plots.shares_on_a_line(secret=42, slope=11, points=[1, 2, 3, 4, 5], guesses=[4, 16, 28, 42, 54, 66, 78, 90]),
-    alt="Left: one point, and lines through it that cross the axis at every height: one share fits every secret. Right: "
-    "two points fix the line, which crosses at 42, and the other three shares lie on it.",
+    plots.shares_on_a_line(
+        secret=42, slope=11, points=[1, 2, 3, 4, 5], guesses=[4, 16, 28, 42, 54, 66, 78, 90]
+    ),
+    alt="Left: one point, and lines through it that cross the axis at every height: one share "
+    "fits every secret. Right: two points fix the line, which crosses at 42, and the other "
+    "three shares lie on it.",
 )
 
 # %% [markdown]
@@ -329,7 +343,8 @@ print("and again, with other coefficients:       ", shares(42, 3, [1, 2, 3, 4, 5
 secret, c1, c2 = np.meshgrid(np.arange(97), np.arange(97), np.arange(97), indexing="ij")
 first, second = (secret + c1 + c2) % 97, (secret + 2 * c1 + 4 * c2) % 97
 fitting = ((first == 10) & (second == 20)).sum(axis=(1, 2))  # for each secret
-print(f"{secret.size:,} polynomials; for each secret {fitting.min()} to {fitting.max()} of them fit")
+print(f"{secret.size:,} polynomials")
+print(f"for each secret {fitting.min()} to {fitting.max()} of them fit")
 
 # %% [markdown] tags=["deep"]
 # One for every secret, so two pieces leave all secrets equally likely.
@@ -384,7 +399,7 @@ pieces = dict(zip(five, shamir.split(key, 3, five), strict=True))
 
 back = shamir.combine([1, 2, 4], [pieces[1], pieces[2], pieces[4]])  # 3 of those that are left
 rebuilt = X25519PrivateKey.from_private_bytes(back.to_bytes(32, "big"))
-harbours_masks = sum(pair_mask(rebuilt, public[name]) for name in four)  # what it subtracted, and the four added
+harbours_masks = sum(pair_mask(rebuilt, public[name]) for name in four)  # the four added them
 print("the sum of the four:", (sum(four.values()) - harbours_masks == without).all())
 
 # %% [markdown]
@@ -436,10 +451,11 @@ for said, held in (("Harbour dropped out", pair_masks_off), ("Harbour is here", 
 # %%
 plots.show(
     plots.protocol_rounds(),
-    alt="Five rounds between each hospital and the server. Advertise keys: two public keys up, everybody's down. Share "
-    "keys: sealed shares up and down. Masked input: update plus own mask plus or minus pair masks up, who is still here "
-    "down. Consistency, against a lying server: signatures up and down. Unmask: for a survivor the share of its own "
-    "mask, for a dropped one the share of its mask key; the server has the sum.",
+    alt="Five rounds between each hospital and the server. Advertise keys: two public keys up, "
+    "everybody's down. Share keys: sealed shares up and down. Masked input: update plus own "
+    "mask plus or minus pair masks up, who is still here down. Consistency, against a lying "
+    "server: signatures up and down. Unmask: for a survivor the share of its own mask, for a "
+    "dropped one the share of its mask key; the server has the sum.",
 )
 
 # %% [markdown]
@@ -454,7 +470,8 @@ from fedlab_utils import secagg
 inputs = np.stack([words[name] for name in names])
 setup = secagg.Setup(n=5, threshold=4, words=inputs.shape[1], bits=32)
 outcome = secagg.run(inputs, setup, drop={4: "mask"})  # Harbour sends keys and shares, then nothing
-print("in the sum:", [names[u] for u in outcome.survivors], " exact:", (outcome.total == without).all())
+print("in the sum:", [names[u] for u in outcome.survivors])
+print("exact:", (outcome.total == without).all())
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Break it: two stories
@@ -468,19 +485,21 @@ print("in the sum:", [names[u] for u in outcome.survivors], " exact:", (outcome.
 # %% tags=["deep"]
 def up_to_masks(setup):
     keys, registry = secagg.register(setup.n)
-    clients = [secagg.Client(u, setup, signing_key=keys[u], registry=registry) for u in range(setup.n)]
+    known = dict(registry=registry)
+    clients = [secagg.Client(u, setup, signing_key=keys[u], **known) for u in range(setup.n)]
     server = secagg.Server(setup, registry=registry)
     hello = [client.advertise() for client in clients]
     boxes = server.keys(hello)
-    boxes = server.forward([letter for client in clients for letter in client.share(boxes[client.number])])
-    return clients, hello, [client.mask(boxes[client.number], inputs[client.number]) for client in clients]
+    boxes = server.forward([letter for c in clients for letter in c.share(boxes[c.number])])
+    return clients, hello, [c.mask(boxes[c.number], inputs[c.number]) for c in clients]
 
 
 everybody, without_harbour = [0, 1, 2, 3, 4], [0, 1, 2, 3]
 careless = secagg.Setup(n=5, threshold=2, words=inputs.shape[1], bits=32, malicious=False)
 clients, hello, sent_in = up_to_masks(careless)
 tell = {0: everybody, 1: everybody, 2: without_harbour, 3: without_harbour}
-answers = {u: clients[u].unmask([secagg.survivor_list(careless, u, story)]) for u, story in tell.items()}
+lists = {u: secagg.survivor_list(careless, u, story) for u, story in tell.items()}
+answers = {u: clients[u].unmask([told]) for u, told in lists.items()}
 
 # %% [markdown] tags=["deep"]
 # This setup trusts the server to follow the protocol (`malicious=False`) and has a threshold of two. Each
@@ -492,10 +511,12 @@ from fedlab_utils.secagg import messages
 
 own_mask, mask_key = {}, {}
 for u, answer in answers.items():
-    entries = {v: (which, int.from_bytes(share, "big")) for v, which, share in messages.ENTRY.iter_unpack(answer.body)}
+    opened = messages.ENTRY.iter_unpack(answer.body)
+    entries = {v: (which, int.from_bytes(share, "big")) for v, which, share in opened}
     which, share = entries[4]
     (own_mask if which == messages.SEED else mask_key)[u + 1] = share  # points are numbered from 1
-print("shares of its own mask's key from points", list(own_mask), " of its mask key from points", list(mask_key))
+print("shares of its own mask's key from points", list(own_mask))
+print("shares of its mask key from points", list(mask_key))
 
 # %% [markdown] tags=["deep"]
 # Two of each, and two are enough. The server puts both secrets together, takes off the own mask, and agrees
@@ -503,13 +524,15 @@ print("shares of its own mask's key from points", list(own_mask), " of its mask 
 
 # %% tags=["deep"]
 b = shamir.combine(list(own_mask), list(own_mask.values())).to_bytes(32, "big")
-s = X25519PrivateKey.from_private_bytes(shamir.combine(list(mask_key), list(mask_key.values())).to_bytes(32, "big"))
+secret_bytes = shamir.combine(list(mask_key), list(mask_key.values())).to_bytes(32, "big")
+s = X25519PrivateKey.from_private_bytes(secret_bytes)
 
 x = np.frombuffer(sent_in[4].body, "<u4") - secagg.expand(b, careless.words, 32)
 for u in range(4):  # in the package the later of a pair adds
     agreed = secagg.agree(s, messages.public_keys(hello[u])[1], careless.context + b"masks")
     x = x - secagg.expand(agreed, careless.words, 32)
-print(f"columns of the record that the server reads: {columns_read(from_words(x))} of {len(record)}")
+read = columns_read(from_words(x))
+print(f"columns of the record that the server reads: {read} of {len(record)}")
 
 # %% [markdown] tags=["deep"]
 # Two hospitals for each story were enough. How large must the threshold be, so that there are never enough
@@ -642,7 +665,8 @@ def team_c(values, rows, rng):
 def team_d(values, rows, rng):
     place = (values + 1) / 2 * LEVELS
     low = np.floor(place)
-    return (rows * (low + (rng.random(len(values)) > place - low))).astype(np.int64).astype(np.uint16), LEVELS
+    up = rng.random(len(values)) > place - low
+    return (rows * (low + up)).astype(np.int64).astype(np.uint16), LEVELS
 
 
 teams = {"A": team_a, "B": team_b, "C": team_c, "D": team_d}
@@ -682,8 +706,8 @@ checks.crooked(crooked)
 # %% tags=["solution", "hide-input"] jupyter={"source_hidden": true}
 # open this cell when you have measured all four
 crooked_solution = {"A", "B", "D"}
-# A: 72 levels leave room for 910 rows, not 1,024, which shows near the limit. B has no coin. D turned it round: close
-# to a level, it goes to the other one.
+# A: 72 levels leave room for 910 rows, not 1,024, which shows near the limit. B has no coin.
+# D turned it round: close to a level, it goes to the other one.
 
 checks.crooked(crooked_solution)
 
@@ -696,7 +720,8 @@ plain = federated.train(federation, **work)
 secure = federated.train(federation, aggregator=secagg.SecureSum(), **work)
 for name, run in (("plain", plain), ("secure", secure)):
     print(f"{name:6} AUC {run.auc[0]:.4f}")
-print(f"largest difference of a parameter: {(plain.params.flat() - secure.params.flat()).abs().max():.0e}")
+far = (plain.params.flat() - secure.params.flat()).abs().max()
+print(f"largest difference of a parameter: {far:.0e}")
 
 # %% [markdown]
 # The same model, up to the grid: **masks cost no accuracy.** They are not noise that averages out; they are
@@ -718,7 +743,8 @@ print(f"what the server holds of {held['sender']}:", held["values"][:4], "...")
 # its work and before its masked words are due:
 
 # %% tags=["deep"]
-shaky = federated.train(federation, aggregator=secagg.SecureSum(), dropout=0.2, **work | dict(rounds=10))
+ten = work | dict(rounds=10)
+shaky = federated.train(federation, aggregator=secagg.SecureSum(), dropout=0.2, **ten)
 arrived = shaky.transcript.query("what == 'masked update'").groupby("round").size()
 print("masked updates, round by round:", arrived.tolist(), "  AUC", shaky.auc[0].round(4))
 print("rounds that came to nothing:", shaky.failed[0])
@@ -753,10 +779,16 @@ pool = federation.pooled()
 def some_updates(n):  # patients dealt out to n hospitals, twenty steps each
     net = fleet.init(1, (federation.n_features, 128, 1), seed=0)
     rows = [np.arange(k, len(pool.y_train), n) for k in range(n)]
-    trained = fleet.fit(net[[0] * n], pool.X_train, pool.y_train, rows, steps=20, batch_size=64, lr=0.2, seed=0)
+    steps = dict(steps=20, batch_size=64, lr=0.2, seed=0)
+    trained = fleet.fit(net[[0] * n], pool.X_train, pool.y_train, rows, **steps)
     return (trained.flat() - net.flat()).double().numpy().clip(-1, 1)
 
 
+# %% [markdown]
+# A round, and what travels in it:
+
+
+# %%
 def one_round(n, threshold, bits, drop):
     """Inputs, survivors, sum, and the masked words of the first survivor."""
     grid = Grid(limit=1.0, bits=bits, max_rows=n)
@@ -764,8 +796,9 @@ def one_round(n, threshold, bits, drop):
     inputs = np.stack([encode(update, 1, grid, coins) for update in some_updates(n)])
     setup = secagg.Setup(n, threshold, inputs.shape[1], bits)
     out = secagg.run(inputs, setup, drop=drop)
-    (masked_words,) = [m.body for m in out.messages if m.stage == "mask" and m.sender == out.survivors[0]]
-    return grid, inputs, out, np.frombuffer(masked_words, np.uint8, inputs.itemsize * inputs.shape[1])
+    masked_words = {m.sender: m.body for m in out.messages if m.stage == "mask"}[out.survivors[0]]
+    n_bytes = inputs.itemsize * inputs.shape[1]
+    return grid, inputs, out, np.frombuffer(masked_words, np.uint8, n_bytes)
 
 
 # %% [markdown]
@@ -778,10 +811,12 @@ def reading(seen, bare, n, grid, inputs, out, means):
     bare = chisquare(np.bincount(bare, minlength=256)).statistic
     same = (out.total == inputs[list(out.survivors)].sum(0, dtype=inputs.dtype)).all()
     return (
-        f"{len(seen):,} bytes of one hospital: chi-square {test.statistic:.0f} on 255 degrees of freedom, p = "
-        f"{test.pvalue:.2f}; without masks it would be {bare:,.0f}. {len(out.survivors)} of {n} hospitals are in the sum, "
-        f"which {'equals' if same else 'differs from'} that of their words; the mean is off by "
-        f"{np.abs(means[0] - means[1]).max():.1g} at most, and a step of the grid is {grid.step:.1g}."
+        f"{len(seen):,} bytes of one hospital: chi-square {test.statistic:.0f} on 255 degrees "
+        f"of freedom, p = {test.pvalue:.2f}; without masks it would be {bare:,.0f}. "
+        f"{len(out.survivors)} of {n} hospitals are in the sum, which "
+        f"{'equals' if same else 'differs from'} that of their words; the mean is off by "
+        f"{np.abs(means[0] - means[1]).max():.1g} at most, and a step of the grid is "
+        f"{grid.step:.1g}."
     )
 
 
@@ -796,16 +831,17 @@ def sum_and_nothing_else(show, hospitals, silent, stage, threshold, bits):
     refused = ""
     try:
         grid, inputs, out, seen = one_round(hospitals, t, bits, drop)
-    except (ValueError, secagg.ProtocolError) as reason:  # show what it would hold with nobody missing
-        refused = str(reason)[0].upper() + str(reason)[1:]
-        grid, inputs, out, seen = one_round(hospitals, secagg.default_threshold(hospitals), bits, {})
+    except (ValueError, secagg.ProtocolError) as reason:  # show it with nobody missing
+        refused, t = str(reason)[0].upper() + str(reason)[1:], secagg.default_threshold(hospitals)
+        grid, inputs, out, seen = one_round(hospitals, t, bits, {})
     bare = inputs[out.survivors[0]].view(np.uint8)
     means = some_updates(hospitals)[list(out.survivors)].mean(0), decode(out.total, grid)[0]
     sentence = reading(seen, bare, hospitals, grid, inputs, out, means)
     if refused:
-        sentence = f"No sum, and nothing is opened. {refused} (On the left a masked update with all there.)"
+        sentence = f"No sum, nothing is opened. {refused} (Left: a masked update with all there.)"
     picture = plots.server_view(seen, bare, None if refused else means, refused)
-    show(picture, sentence, alt=f"A flat histogram of bytes, beside it the mean or why there is none. {sentence}")
+    alt = f"A flat histogram of bytes, beside it the mean or why there is none. {sentence}"
+    show(picture, sentence, alt=alt)
 
 
 # %% [markdown]
@@ -817,7 +853,9 @@ widgets.lab(
     title="The sum and nothing else, live",
     hospitals=widgets.slider(3, 30, 10, label="Hospitals"),
     silent=widgets.slider(0, 15, 2, label="Fall silent"),
-    stage=widgets.choice(["advertise", "share", "mask", "check", "unmask"], "mask", label="when asked to"),
+    stage=widgets.choice(
+        ["advertise", "share", "mask", "check", "unmask"], "mask", label="when asked to"
+    ),
     threshold=widgets.slider(30, 100, 70, step=5, label="Threshold", unit="% of all"),
     bits=widgets.choice([8, 16, 32, 64], 32, label="Bits of a word"),
 )
@@ -872,9 +910,9 @@ factors = {"a mask with everybody": (crowds, [factor(n) for n in crowds])}
 factors["300 neighbours at most"] = (crowds, [factor(n, 300) for n in crowds])
 plots.show(
     plots.costs(measured, factors),
-    alt="Left: seconds a round grow with the number of hospitals, faster than in proportion. Right: bytes of a hospital "
-    "over a plain update stay near one up to a hundred hospitals and rise steeply at 10,000; with 300 neighbours they "
-    "stay low.",
+    alt="Left: seconds a round grow with the number of hospitals, faster than in proportion. "
+    "Right: bytes of a hospital over a plain update stay near one up to a hundred hospitals "
+    "and rise steeply at 10,000; with 300 neighbours they stay low.",
 )
 
 # %% [markdown] tags=["deep"]
@@ -898,7 +936,10 @@ for n, d, published in ((2**10, 2**20, 1.73), (2**14, 2**24, 1.98)):
     theirs = (keys + sealed_shares + words_sent) / (16 * d)
     ours = secagg.traffic(n, d, 32)
     ours = (ours["client sends"] + ours["client receives"]) / (2 * d)
-    print(f"{n:6,} users, {d:10,} values: published {published}, recomputed {theirs:.2f}; this package {ours:.2f}")
+    print(
+        f"{n:6,} users, {d:10,} values: published {published}, recomputed {theirs:.2f}; "
+        f"this package {ours:.2f}"
+    )
 
 # %% [markdown] tags=["deep"]
 # The published factors come out. Ours are higher since our words have 32 bits, where 26 and 30 would do, and
@@ -916,7 +957,8 @@ both_masks = expand(own_key, len(one)) - harbours_masks
 first_round, second_round = to_words(one) + both_masks, to_words(two) + both_masks
 newcomer = harbour.X_train[1].numpy()
 difference = from_words(second_round - first_round)
-print(f"columns of the new patient's record read: {columns_read(difference, newcomer)} of {len(newcomer)}")
+read = columns_read(difference, newcomer)
+print(f"columns of the new patient's record read: {read} of {len(newcomer)}")
 
 # %% [markdown]
 # Each of the two messages by itself looks uniform; the difference has no mask at all. **A mask is for
@@ -973,10 +1015,13 @@ took = perf_counter() - began
 
 # %% tags=["deep"]
 opened = seen - np.random.RandomState(found[0]).randint(0, 2**32, len(seen), dtype=np.uint32)
-print(f"seeds that fit: {len(found)}; the right one: {found == [secret_seed]}; {took:.1f} s for all 2^{SEED_BITS}")
+print(f"seeds that fit: {len(found)}; the right one: {found == [secret_seed]}")
+print(f"{took:.1f} s for all 2^{SEED_BITS}")
 print(f"columns of the record read: {columns_read(from_words(opened))} of {len(record)}")
-minutes, years = took * 2.0 ** (np.array([28, 32]) - SEED_BITS) / 60, took * 2.0 ** (256 - SEED_BITS) / 3.2e7
-print(f"at this speed: 2^28 seeds in {minutes[0]:.0f} min, 2^32 in {minutes[1]:.0f} min, 2^256 in {years:.0e} years")
+minutes = took * 2.0 ** (np.array([28, 32]) - SEED_BITS) / 60
+years = took * 2.0 ** (256 - SEED_BITS) / 3.2e7
+print(f"at this speed: 2^28 seeds in {minutes[0]:.0f} min, 2^32 in {minutes[1]:.0f} min,")
+print(f"2^256 in {years:.0e} years")
 
 # %% [markdown] tags=["deep"]
 # Thirty-two bits are a coffee break or a long lunch of one processor core, not years. This is no invented
@@ -1003,15 +1048,17 @@ for scale in scales:
     masks_drawn = scale * spread * rng.standard_normal((2000, candidates.shape[1]), np.float32)
     truth = rng.integers(0, 2, 2000)
     seen = candidates[truth] + masks_drawn
-    score = (seen - candidates.mean(0)) @ (candidates[1] - candidates[0])  # log-likelihood ratio, up to a factor
+    # the log-likelihood ratio, up to a factor
+    score = (seen - candidates.mean(0)) @ (candidates[1] - candidates[0])
     right.append(((score > 0) == truth).mean())
     for kind, errors in error.items():
         first, second, mask = (v.astype(kind) for v in (*candidates, masks_drawn[0]))
         errors.append(np.abs((first + mask) + (second - mask) - (first + second)).max() / spread)
 plots.show(
     plots.hide_or_add(scales, np.array(right), error),
-    alt="Left: the server is always right under small masks and close to a coin from 100 spreads on. Right: in 32-bit "
-    "numbers the error of the sum grows in proportion to the masks; in 64-bit numbers it stays at nothing.",
+    alt="Left: the server is always right under small masks and close to a coin from 100 "
+    "spreads on. Right: in 32-bit numbers the error of the sum grows in proportion to the "
+    "masks; in 64-bit numbers it stays at nothing.",
 )
 
 # %% [markdown] tags=["deep"]
@@ -1036,7 +1083,8 @@ plots.show(
 # %%
 result = sum(words.values())  # everybody may know it
 last_one = result - sum(words[name] for name in four)
-print(f"four of five together read {columns_read(from_words(last_one))} of {len(record)} columns of Harbour's patient")
+read = columns_read(from_words(last_one))
+print(f"four of five together read {read} of {len(record)} columns of Harbour's patient")
 
 # %% [markdown]
 # **Two sums.** The round is done with all five. Then the server says that something went wrong, and starts it
@@ -1045,7 +1093,8 @@ print(f"four of five together read {columns_read(from_words(last_one))} of {len(
 # %%
 again = secagg.run(inputs, setup, drop={4: "mask"}).total  # a second, honest run
 both = secagg.run(inputs, setup).total - again
-print(f"from two perfect sums: {columns_read(from_words(both))} of {len(record)} columns of Harbour's patient")
+read = columns_read(from_words(both))
+print(f"from two perfect sums: {read} of {len(record)} columns of Harbour's patient")
 
 # %% [markdown]
 # That is lesson 04's screen in the entrance hall: today's sum minus yesterday's. Each round was flawless.
@@ -1058,8 +1107,9 @@ print(f"from two perfect sums: {columns_read(from_words(both))} of {len(record)}
 # %%
 asleep = fleet.Params([w.clone() for w in start.weights], [b.clone() for b in start.biases])
 asleep.biases[0] -= 100  # below zero whoever the patient is
-tilted = updates["Harbour"] + sum(used[h.name] * update_of(h, np.arange(64), asleep) for h in federation.hospitals[:4])
-print(f"from a perfect sum over two models: {columns_read(tilted)} of {len(record)} columns of Harbour's patient")
+others = [used[h.name] * update_of(h, np.arange(64), asleep) for h in federation.hospitals[:4]]
+read = columns_read(updates["Harbour"] + sum(others))
+print(f"from a perfect sum over two models: {read} of {len(record)} columns of Harbour's patient")
 
 # %% [markdown]
 # The sum was exact and the protocol without fault (Pasquini et al. 2022, arXiv:2111.07380). So hospitals must look
@@ -1085,7 +1135,8 @@ keys, registry = secagg.register(5)
 right_model, doctored = (secagg.fingerprint(m.flat()[0].numpy(), round=1) for m in (start, asleep))
 clients = []
 for u, model_hash in enumerate([doctored] * 4 + [right_model]):  # each from what it was sent
-    own_setup = secagg.Setup(n=5, threshold=4, words=inputs.shape[1], bits=32, round=1, model=model_hash)
+    about = dict(n=5, threshold=4, words=inputs.shape[1], bits=32, round=1)
+    own_setup = secagg.Setup(**about, model=model_hash)
     clients.append(secagg.Client(u, own_setup, signing_key=keys[u], registry=registry))
 hello = [client.advertise() for client in clients]
 try:
@@ -1108,7 +1159,10 @@ for n_patients in (1, 2, 4, 64):
     fired = db.abs() > 1e-6
     records = torch.cat([h.X_train[:n_patients] for h in federation.hospitals]).double()
     whole = (torch.cdist(records, dW[fired] / db[fired, None]) < 0.01).any(1).sum().item()
-    print(f"sum over 5 hospitals with {n_patients:2} patients each: {whole} of {len(records)} patients read whole")
+    print(
+        f"sum over 5 hospitals with {n_patients:2} patients each: "
+        f"{whole} of {len(records)} patients read whole"
+    )
 
 # %% [markdown] tags=["deep"]
 # The server added up what it could not see, and saw patients. Towards the end *dividing* finds nobody; that is
@@ -1144,7 +1198,10 @@ noisy = {name: number + share_of_noise(100_000) for name, number in own.items()}
 three = sum(noisy.values())
 two = three - noisy["Harbour"]  # it dropped out
 for who, sums, truth in (("all three", three, 64), ("Harbour drops out", two, 59)):
-    print(f"{who:18} mean {sums.mean():.1f} (true {truth}), variance {sums.var():.1f} (needed: {needed:.0f})")
+    print(
+        f"{who:18} mean {sums.mean():.1f} (true {truth}), "
+        f"variance {sums.var():.1f} (needed: {needed:.0f})"
+    )
 
 # %% [markdown] tags=["deep"]
 # One is missing, and the variance is what was asked for. All are there, and it is half as much again: that is
@@ -1188,7 +1245,8 @@ def audited(sums):
 
 
 one_share = tables[0] + secagg.noise.skellam(released.setup.share, tables.shape[1], rng)
-for what, sums in (("sum of the four that are left", released.total), ("one share of noise", one_share)):
+held = {"sum of the four that are left": released.total, "one share of noise": one_share}
+for what, sums in held.items():
     found = audited(sums)
     verdict = "more than promised" if found.refined > promise.epsilon else "no more than promised"
     print(f"{what:30} promised 2.00, epsilon is at least {found.refined:.2f}: {verdict}")
@@ -1245,8 +1303,9 @@ except secagg.TooFewError as stopped:
 seen_by = federated.who_sees_what({"equation (4)": plain.transcript, "masked": secure.transcript})
 plots.show(
     plots.who_sees_what(seen_by),
-    alt="By equation (4) the server and an eavesdropper see single updates. Masked, they see the model of every round. "
-    "Hospitals see the model of every round and the model's user the finished one, either way.",
+    alt="By equation (4) the server and an eavesdropper see single updates. Masked, they see "
+    "the model of every round. Hospitals see the model of every round and the model's user the "
+    "finished one, either way.",
 )
 
 # %% [markdown] tags=["deep"]
@@ -1259,7 +1318,8 @@ splits = data.replicates("hospital_network", 5)
 quiet = {name: value for name, value in work.items() if name != "record"}
 runs = [federated.train(splits, aggregator=one, **quiet) for one in (None, secagg.SecureSum())]
 aucs = [run.auc for run in runs]
-print(f"AUC with and without the protocol, five splits: largest difference {np.abs(aucs[1] - aucs[0]).max():.5f}")
+far = np.abs(aucs[1] - aucs[0]).max()
+print(f"AUC with and without the protocol, five splits: largest difference {far:.5f}")
 
 # %% [markdown] tags=["deep"]
 # **What holds.** The sentence before the equation is a good description of what secure aggregation is for, and
@@ -1291,10 +1351,11 @@ import sympy
 
 x = sympy.symbols("x")
 pieces = shamir.split(123456789, 3, five)
-line = sympy.Poly(sympy.interpolate(list(zip([2, 3, 5], [pieces[i - 1] for i in (2, 3, 5)], strict=True)), x), x)
+points, values = [2, 3, 5], [pieces[i - 1] for i in (2, 3, 5)]
+line = sympy.Poly(sympy.interpolate(list(zip(points, values, strict=True)), x), x)
 at_zero = line.eval(0)  # a fraction, read modulo the prime
 by_sympy = int(at_zero.p) * pow(int(at_zero.q), -1, shamir.PRIME) % shamir.PRIME
-print("SymPy:", by_sympy, "  package:", shamir.combine([2, 3, 5], [pieces[i - 1] for i in (2, 3, 5)]))
+print("SymPy:", by_sympy, "  package:", shamir.combine(points, values))
 print("2^256 + 297 is prime:", sympy.isprime(shamir.PRIME))
 
 # %% [markdown] tags=["deep"]

@@ -8,6 +8,7 @@ import torch
 from fedlab_utils import attacks, data, fleet
 from fedlab_utils.attacks import linkage
 from tests.attacks.helpers import cohort, patients
+from tests.refusals import one_sentence
 
 X, Y = patients(20)
 FRAME, OTHERS, MEMBER = cohort(20), cohort(30, seed=1), np.arange(20) % 2 == 0
@@ -189,7 +190,5 @@ CALLS = {
     ("name", "call"), [pytest.param(n, c, id=f"{n}-{k}") for n, some in CALLS.items() for k, c in enumerate(some)]
 )  # fmt: skip
 def test_a_bad_argument_gets_one_sentence(name, call):
-    with np.errstate(all="ignore"), pytest.raises(ValueError) as refusal:
+    with np.errstate(all="ignore"), one_sentence(name):
         call()
-    said = str(refusal.value)
-    assert name in said and "\n" not in said and len(said) < 300, said

@@ -6,6 +6,7 @@ import pytest
 
 from fedlab_utils import fidelity
 from tests.fidelity.helpers import HOLDOUT, REAL, SECOND
+from tests.refusals import one_sentence
 
 GIVEN = {"real": REAL[:60], "synthetic": SECOND[:60], "holdout": HOLDOUT[:60]}
 TWICE = pd.concat([SECOND[:60], SECOND[:60]["age"]], axis=1)
@@ -59,7 +60,5 @@ CALLS |= {
     ("name", "call"), [pytest.param(n, c, id=f"{n}-{k}") for n, some in CALLS.items() for k, c in enumerate(some)]
 )
 def test_a_bad_argument_gets_one_sentence(name, call):
-    with pytest.raises(ValueError) as refusal:
+    with one_sentence(name):
         call()
-    said = str(refusal.value)
-    assert name in said and "\n" not in said and len(said) < 300, said

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fedlab_utils import fleet
+from tests.refusals import one_sentence
 
 PARAMS, X, Y = fleet.init(2, (3, 4, 1), seed=0), torch.randn(10, 3), torch.zeros(10, 1)
 OUTPUTS, SHARE = torch.zeros(2, 10, 1), torch.full((2, 10), 0.1)
@@ -74,12 +75,6 @@ CASES = [
 ]
 
 
-def one_sentence(reason: ValueError) -> str:
-    words = str(reason)
-    assert type(reason) is ValueError and "\n" not in words and 15 < len(words) < 300 and words.endswith("."), words
-    return words
-
-
 @pytest.mark.parametrize(("function", "name", "wrong"), CASES, ids=lambda v: getattr(v, "__name__", None))
 def test_a_wrong_argument_gets_one_sentence(function, name, wrong):
     arguments = RIGHT[function] | {name: wrong}
@@ -87,9 +82,8 @@ def test_a_wrong_argument_gets_one_sentence(function, name, wrong):
         arguments.pop("epochs")
     if function is fleet.fit and name == "noise_multiplier":
         arguments["max_norm"] = 1.0
-    with pytest.raises(ValueError) as reason:
+    with one_sentence(name):
         function(**arguments)
-    assert name in one_sentence(reason.value)
 
 
 @pytest.mark.parametrize("function", RIGHT, ids=lambda f: f.__name__)
@@ -100,9 +94,9 @@ def test_the_right_ones_are_taken(function):
 
 
 def test_a_long_value_does_not_fill_the_sentence():
-    with pytest.raises(ValueError) as reason:
+    with one_sentence("lr") as reason:
         fleet.fit(**RIGHT[fleet.fit] | {"lr": torch.rand(50, 50)})
-    assert one_sentence(reason.value).count("tensor") < 2
+    assert str(reason.value).count("tensor") < 2
 
 
 # ---- numbers that are not finite

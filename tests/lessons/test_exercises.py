@@ -51,12 +51,21 @@ def test_no_other_cell_uses_the_names_of_an_exercise(source):
 
 
 WRONG = {}  # exercise -> words of the hint -> an answer that must get it
+RIGHT = {}  # exercise -> answers that differ from the lesson's own solution in how they are written
 for file in sorted(Path(__file__).parent.glob("test_lesson_*.py")):
-    WRONG |= importlib.import_module(f"tests.lessons.{file.stem}").WRONG
+    answers = importlib.import_module(f"tests.lessons.{file.stem}")
+    WRONG, RIGHT = WRONG | answers.WRONG, RIGHT | answers.RIGHT
 
 
-def test_every_exercise_is_given_wrong_answers():
-    assert set(WRONG) == EXERCISES
+@pytest.mark.parametrize("name", sorted(EXERCISES | WRONG.keys() | RIGHT.keys()))
+def test_every_exercise_is_given_six_wrong_answers_and_three_right_ones(name):
+    assert name in EXERCISES and len(WRONG[name]) >= 6 and len(RIGHT[name]) >= 3
+
+
+@pytest.mark.parametrize(("name", "which"), [(name, k) for name, right in RIGHT.items() for k in range(len(right))])
+def test_a_right_answer_written_another_way_is_praised(name, which):
+    verdict = checks.EXERCISES[name](RIGHT[name][which])
+    assert verdict.passed, verdict
 
 
 @pytest.mark.parametrize(("name", "words"), [(name, words) for name, wrong in WRONG.items() for words in wrong])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from fedlab_utils import checks, fleet, plots, synth
+from fedlab_utils import fleet, plots, synth
 from fedlab_utils.synth import gan
 
 # ---------------------------------------------------------------- exercises
@@ -99,12 +99,6 @@ RIGHT = {
         lambda score, t, s, u: score(s[s.columns].reset_index(drop=True), u.head(len(t))),
     ],
 }
-
-
-@pytest.mark.parametrize(("name", "number"), [(name, k) for name, some in RIGHT.items() for k in range(len(some))])
-def test_a_right_answer_written_another_way_is_praised(name, number):
-    verdict = checks.EXERCISES[name](RIGHT[name][number])
-    assert verdict.passed, verdict
 
 
 # ---------------------------------------------------------------- what the lesson builds by hand

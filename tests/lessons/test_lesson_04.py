@@ -9,7 +9,7 @@ from dp_accounting import dp_event, pld
 from matplotlib.figure import Figure
 from scipy.stats import binom, laplace
 
-from fedlab_utils import audit, checks, data, federated, fleet, plots, privacy
+from fedlab_utils import audit, data, federated, fleet, plots, privacy
 
 # ---------------------------------------------------------------- exercises
 
@@ -113,17 +113,6 @@ RIGHT = {  # exercise -> answers written in other ways
     ],
     "liars": [{"A", "C", "D"}, ["d", "a", "c"], "ACD"],
 }
-
-
-@pytest.mark.parametrize(("name", "which"), [(name, k) for name, right in RIGHT.items() for k in range(len(right))])
-def test_right_answers_written_another_way_pass(name, which):
-    verdict = checks.EXERCISES[name](RIGHT[name][which])
-    assert verdict.passed, verdict
-
-
-@pytest.mark.parametrize("name", list(WRONG))
-def test_every_exercise_is_tried_with_six_wrong_answers(name):
-    assert len(WRONG[name]) >= 6
 
 
 # ---------------------------------------------------------------- what the lesson builds by hand

@@ -1,11 +1,14 @@
 """Lesson 05: its exercises, what it builds by hand, the attacks it shows, and its figures."""
 
+import math
+from fractions import Fraction
 from types import FunctionType
 
 import cells
 import lessons
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from scipy.special import ive
 from scipy.stats import chisquare, norm
@@ -86,11 +89,39 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
 }
 
 
-def test_right_answers_by_other_routes_pass():
-    assert checks.combine(lambda points, shares, p: shamir.combine(points, shares, prime=p)).passed
-    assert checks.masked_number(lambda me, n, masks, mod: np.int64(signed(me, n, masks)) % mod).passed
-    assert checks.safe_threshold(lambda n, c: (n + c + 2) // 2).passed
-    assert checks.crooked("dab").passed and checks.crooked(["A", "B", "D"]).passed
+def by_fractions(points, shares, p):
+    """Lagrange's weights as fractions of whole numbers, made one number modulo p at the very end."""
+    over = math.prod(a - b for a in points for b in points if a != b)
+    total = sum(
+        share * over * math.prod(Fraction(b, b - a) for b in points if b != a)
+        for a, share in zip(points, shares, strict=True)
+    )
+    return int(total) * inverse(over, p) % p
+
+
+RIGHT = {  # exercise -> answers written in other ways
+    "masked_number": [
+        lambda me, n, masks, mod: np.int64(signed(me, n, masks)) % mod,
+        lambda me, n, m, mod: torch.tensor(signed(me, n, m)) % mod,
+        lambda me, n, m, mod: (n + sum(v if me == a else -v for (a, b), v in m.items() if me in (a, b))) % mod,
+        lambda me, n, m, mod: [np.mod(signed(me, n, m), mod)],
+    ],
+    "combine": [
+        lambda points, shares, p: shamir.combine(points, shares, prime=p),
+        lambda points, shares, p: lagrange(points[::-1], shares[::-1], p, right_weight),
+        lambda points, shares, p: sum(
+            s * math.prod(o * inverse(o - x, p) for o in points if o != x) for x, s in zip(points, shares, strict=True)
+        ) % p,
+        by_fractions,
+    ],
+    "safe_threshold": [
+        lambda n, c: (n + c + 2) // 2,
+        lambda n, c: math.floor((n + c) / 2) + 1,
+        lambda n, c: next(t for t in range(1, n + 1) if 2 * t > n + c),
+        lambda n, c: np.array([(n + c) // 2 + 1]),
+    ],
+    "crooked": ["dab", ["A", "B", "D"], ("d", "b", "a"), {"A", "B", "D"}],
+}  # fmt: skip
 
 
 def test_the_threshold_of_the_exercise_is_the_one_that_the_protocol_asks_for():

@@ -12,6 +12,7 @@ from dp_accounting import pld, rdp
 
 from fedlab_utils import privacy
 from fedlab_utils.privacy import accounting
+from tests.refusals import one_sentence
 
 
 def direct(noise, q, steps, delta=1e-5, kind=pld.PLDAccountant, **options):
@@ -212,6 +213,5 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_arguments_get_one_sentence(name):
-    with pytest.raises(ValueError, match=name.strip()) as error:
+    with one_sentence(name.strip()):
         BAD[name]()
-    assert "\n" not in str(error.value) and len(str(error.value)) < 300

@@ -45,13 +45,9 @@ def test_minutes_are_counted_as_promised(tmp_path):
     assert minutes.stated(lesson) == (10, 2)
 
 
-UNWRAPPED = {"02", "05"}  # lessons whose longer lines wait to be wrapped
-
-
-@pytest.mark.parametrize("source", [s for s in SOURCES if s.stem[:2] not in UNWRAPPED], ids=lambda s: s.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
 def test_lines_of_code_fit_beside_the_text(source):
-    """Counted in the cells as learners see them, solutions too; at most 100 characters, and 25 lines a cell."""
+    """Counted in the cells as learners see them, solutions too; at most 100 characters."""
     for cell in lessons.load(source).cells:
         if cell.cell_type == "code":
-            lines = cell.source.splitlines()
-            assert not [line for line in lines if len(line) > 100], lines[0]
+            assert not [line for line in cell.source.splitlines() if len(line) > 100]

@@ -11,6 +11,7 @@ from fedlab_utils import _arguments, data, federated, secagg
 from fedlab_utils.federated.aggregators import as_aggregator
 from fedlab_utils.secagg import Client, Message, SecureSum, Server, Setup, masks, messages, shamir
 from fedlab_utils.secagg.grid import Grid, decode, encode
+from tests.refusals import one_sentence
 from tests.secagg.helpers import SETUP, Round, words_for
 
 GRID, RNG, WORDS = Grid(4.0, 32, 100), np.random.default_rng(0), words_for(SETUP)
@@ -169,11 +170,9 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_malformed_argument_gets_one_sentence(case):
     name, act = BAD[case]
-    with pytest.raises(ValueError) as found:
+    with one_sentence(name) as reason:
         act()
-    sentence = str(found.value)
-    assert name in sentence and "\n" not in sentence and len(sentence) < 400
-    assert "must" in sentence or "needed" in sentence
+    assert "must" in str(reason.value) or "needed" in str(reason.value)
 
 
 ENCRYPTED = {
@@ -212,9 +211,8 @@ def context():
 @pytest.mark.parametrize("case", ENCRYPTED)
 def test_a_malformed_argument_of_encryption_gets_one_sentence(case, context):
     name, act = ENCRYPTED[case]
-    with pytest.raises(ValueError) as found:
+    with one_sentence(name):
         act(*context)
-    assert name in str(found.value) and "\n" not in str(found.value)
 
 
 def test_a_client_that_was_given_nonsense_goes_on_as_if_nothing_had_been_said():

@@ -127,13 +127,13 @@ def test_few_irregular_values_are_the_only_ones_made(method, transform):
 
 def test_a_trained_eye_no_longer_tells_few_irregular_values(monkeypatch):
     def auc():
-        made = synth.fit(few(800), method="copula").sample(800)
+        made = synth.fit(few(800), method="interpolate").sample(800)
         report = fidelity.report(few(800), made, target="event", holdout=few(600, 1))
         return report.set_index("measure").loc["two-sample AUC", "value"]
 
     assert auc() < 0.6
     monkeypatch.setattr(grids, "_support", lambda *a: ())
-    assert auc() > 0.75  # as it was
+    assert auc() > 0.8  # as it was
 
 
 def test_of_two_granularities_the_finer_ones_keep_their_values():
