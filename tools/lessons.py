@@ -84,10 +84,22 @@ def strip(nb: nbformat.NotebookNode) -> None:
     nb.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     for cell in code_cells(nb):
         cell.metadata.pop("execution", None)
-        cell.outputs = [o for o in cell.outputs if not PROGRESS.search(text_of(o))]
+        cell.outputs = [o for o in cell.outputs if not PROGRESS.search(text_of(o)) and _settled(o)]
         for output in cell.outputs:
             if output.get("data", {}).pop(WIDGET, None) and not pictures(output) and "text/html" not in output.data:
                 output.data["text/plain"] = NO_PICTURE
+
+
+def _settled(output) -> bool:
+    """Leave of printed text what a screen would show in the end; whether that is anything.
+
+    A progress bar that is done goes back to the start of its line and writes blanks over itself.
+    """
+    if "\r" not in output.get("text", ""):
+        return True
+    lines = output.text.replace("\r\n", "\n").split("\n")
+    output.text = "\n".join(line.rpartition("\r")[2] for line in lines)
+    return bool(output.text.strip())
 
 
 NO_PICTURE = "(a widget without a picture for places where nothing runs)"

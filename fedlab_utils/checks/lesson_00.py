@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedlab_utils.checks.mechanism import compare, exercise, hint, question, well_done
+from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, question, well_done
 
 
 @exercise
@@ -20,13 +20,32 @@ def gap_closed(yours):
         "That is the gain beside where it started. How large is it beside the largest possible gain?": (
             (together - alone) / alone
         ),
+        "That is the gain beside the pooled AUC. How large is the largest gain that pooling could bring?": (
+            (together - alone) / pooled
+        ),
+        "That is what is left open, in AUC. What share of the whole gap is closed?": pooled - together,
+        "A division goes before a difference: put brackets round both differences.": together - alone / pooled - alone,
+        "A division goes before a difference: put brackets round the second difference, too.": (
+            (together - alone) / pooled - alone
+        ),
+        "A division goes before a difference: put brackets round the first difference, too.": (
+            together - alone / (pooled - alone)
+        ),
         "That is in percent; return it as a share.": 60.0,
         "The sign is turned round: together is better than alone here, and yours is below 0.": -0.6,
     }
-    return (
+    wrong = (
         compare(yours(alone, together, pooled), 0.6, mistakes=mistakes)
         or compare(yours(0.6, 0.8, 0.8), 1.0, what="where together is as good as pooled, the result")
-        or well_done("With .70 alone, .73 together and .75 pooled, training together closes 60% of the gap.")
+        or compare(yours(0.58, 0.65, 0.79), 1 / 3, what="with .58 alone, .65 together and .79 pooled, the result")
+    )
+    if wrong:
+        return wrong
+    lost = as_array(yours(0.75, 0.70, 0.80))  # 0 is in the words of the exercise, too: "no better than alone"
+    return (
+        hint("With .75 alone and .70 together, joining has cost something, and yours is a gain. Keep the sign.")
+        if (lost > 0).any()
+        else well_done("With .70 alone, .73 together and .75 pooled, training together closes 60% of the gap.")
     )
 
 

@@ -15,25 +15,29 @@ def _table(value, what: str) -> pd.DataFrame:
     return value
 
 
+# Five patients and five entries: twins, one date of birth in two postcodes, one postcode with two dates of birth.
+_PUBLISHED = pd.DataFrame(
+    {
+        "birth_date": ["1950-01-01", "1950-01-01", "1960-02-02", "1970-03-03", "1980-04-04"],
+        "sex": ["male", "female", "male", "female", "male"],
+        "postcode": ["11111", "11111", "22222", "33333", "44444"],
+        "smoker": ["never", "former", "current", "never", "former"],
+    }
+)
+_REGISTER = pd.DataFrame(
+    {
+        "name": ["Finn Oakham", "Rosa Oakham", "Theo Larkdale", "Vera Ashbury", "Omar Dunley"],
+        "birth_date": ["1950-01-01", "1950-01-01", "1960-02-02", "1970-03-03", "1990-05-05"],
+        "postcode": ["11111", "11111", "22299", "33333", "44444"],
+        "sex": ["male", "female", "male", "female", "male"],
+    }
+)
+
+
 @exercise
 def link_records(yours):
     "a function of two tables, published and register, that returns the published records with their names"
-    published = pd.DataFrame(
-        {
-            "birth_date": ["1950-01-01", "1950-01-01", "1960-02-02", "1970-03-03", "1980-04-04"],
-            "sex": ["male", "female", "male", "female", "male"],
-            "postcode": ["11111", "11111", "22222", "33333", "44444"],
-            "smoker": ["never", "former", "current", "never", "former"],
-        }
-    )
-    register = pd.DataFrame(
-        {
-            "name": ["Finn Oakham", "Rosa Oakham", "Theo Larkdale", "Vera Ashbury", "Omar Dunley"],
-            "birth_date": ["1950-01-01", "1950-01-01", "1960-02-02", "1970-03-03", "1990-05-05"],
-            "postcode": ["11111", "11111", "22299", "33333", "44444"],
-            "sex": ["male", "female", "male", "female", "male"],
-        }
-    )
+    published, register = _PUBLISHED, _REGISTER
     found = _table(yours(published, register), "What you return")
     if "smoker" not in found or "name" not in found:
         lost = "name" if "name" not in found else "smoker"
@@ -51,6 +55,11 @@ def link_records(yours):
         )
     if found["smoker"].isna().any():
         return hint("Some of your rows are people of the register who are no patients. Which `how` leaves them out?")
+    if pairs == set(zip(register["name"], published["smoker"], strict=True)):
+        return hint(
+            "You put the tables side by side: the first record got the first name, and so on. The two are in no common "
+            "order. What must be equal in a record and in an entry?"
+        )
     if ("Omar Dunley", "former") in pairs:
         return hint(
             "You named a patient born in 1980 after somebody born in 1990 with the same postcode. The postcode alone, "
@@ -68,6 +77,14 @@ def link_records(yours):
         )
     if pairs != {("Finn Oakham", "never"), ("Rosa Oakham", "former"), ("Vera Ashbury", "never")} or len(found) != 3:
         return hint(f"You found {len(found)} records with a name, {sorted(pairs)}; three of the five can be linked.")
+    # one record less, and the register in another order: no place of a row can stand in the function
+    fewer = _table(yours(published.iloc[1:], register.iloc[::-1]), "What you return")
+    two = [("Rosa Oakham", "former"), ("Vera Ashbury", "never")]
+    if sorted(zip(fewer["name"], fewer["smoker"], strict=True)) != two:
+        return hint(
+            "Where one record less is published and the register stands in another order, your pairs do not fit any "
+            "more. Rows are joined by what is equal in them, wherever they stand."
+        )
     return well_done("Date of birth, sex and postcode give three of five patients their name back.")
 
 
@@ -76,19 +93,20 @@ def k_anonymity(yours):
     "a function of a table and a list of columns that returns the size of the smallest group"
     complete = pd.DataFrame(
         {
-            "age": ["50-59"] * 8 + ["60-69"] * 5,
-            "sex": ["male"] * 6 + ["female"] * 2 + ["male"] * 2 + ["female"] * 3,
-            "smoker": list("abcdefghijklm"),
+            "age": ["50-59"] * 10 + ["60-69"] * 9,
+            "sex": ["male"] * 7 + ["female"] * 3 + ["male"] * 4 + ["female"] * 5,
+            "smoker": list("abcdefghijklmnopqrs"),
         }
     )
-    truth, sizes = 2, complete.groupby(["age", "sex"]).size()
+    truth, sizes = 3, complete.groupby(["age", "sex"]).size()
     mistakes = {
         "You took the average group. A promise to patients has to hold for those in the smallest.": sizes.mean(),
         "You counted the groups. How many patients are in each of them?": len(sizes),
         "That is the largest group: its members are well hidden, and the others?": sizes.max(),
         "You returned the number of rows of the table.": len(complete),
         "You grouped by all columns of the table. An attacker knows only those in `columns`.": 1,
-        "It looks as if you looked at each column by itself. An attacker knows them together.": 5,
+        "It looks as if you looked at each column by itself. An attacker knows them together.": 8,
+        "You counted the different values of a column. How many patients share each combination of them?": 2,
     }
     found = as_array(yours(complete, ["age", "sex"]), "k")
     if found.size == len(sizes):
@@ -99,12 +117,16 @@ def k_anonymity(yours):
     unknown = pd.DataFrame({"age": [None, None], "sex": ["male", "female"], "smoker": ["n", "o"]})
     gaps = pd.concat([complete, unknown], ignore_index=True)
     dropped = {
-        "In a second table two patients have no age recorded, a man and a woman, and you do not see them: `groupby` "
-        "leaves out what is missing. Each is the only one with that gap. Look up its argument `dropna`.": 2
+        "In a second table two patients have no age recorded, a man and a woman, and you do not see them: pandas "
+        "leaves out what is missing where it forms groups. Each is the only one with that gap. Look up the argument "
+        "`dropna`.": truth
     }
-    return compare(
-        yours(gaps, ["age", "sex"]), 1, what="k of a table with missing ages", mistakes=dropped
-    ) or well_done("The smallest group counts, and a gap in the table can single a patient out as well as a value.")
+    fixed = {"You grouped by `age` and `sex`, whatever `columns` says; here it says `['sex']`.": truth}
+    return (
+        compare(yours(gaps, ["age", "sex"]), 1, what="k of a table with missing ages", mistakes=dropped)
+        or compare(yours(complete, ["sex"]), 8, what="k where `columns` is `['sex']`", mistakes=fixed)
+        or well_done("The smallest group counts, and a gap in the table can single a patient out as well as a value.")
+    )
 
 
 @exercise
@@ -145,6 +167,9 @@ def zeros_to_missing(yours):
         return hint(
             f"Row {row} of `{table.columns[column]}` is {seen:g}. Is every listed column mended, and only the zeros?"
         )
+    again = _table(yours(table, ["hdl"]), "What you return where one column is listed")
+    if "bmi" not in again or pd.isna(again["bmi"].iloc[1]):
+        return hint("You mend `hdl` and `bmi` whatever `columns` says; where it lists `hdl` only, `bmi` should stay.")
     return well_done("The zeros are missing values now, and the zeros that mean no are still there.")
 
 
@@ -172,8 +197,22 @@ def pooled_sd(yours):
         "Your common mean is the plain mean of the three means. A hospital with 300 patients should count for more "
         "than one with 50.": np.sqrt(within + counts @ (means - means.mean()) ** 2 / n),
         "That is the variance; its square root is asked for.": within + between,
+        "You have the spread within the hospitals, every hospital counting the same, with 50 patients or with 300; and "
+        "the distances between their means are missing.": np.sqrt(np.mean(sds**2)),
+        "That is the *pooled standard deviation* of a t-test, which takes away what lies between the groups. Here all "
+        "patients are one table: where does the distance of each hospital from the common mean go?": np.sqrt(
+            (counts - 1) @ sds**2 / (counts - 1).sum()
+        ),
+        "You divide by the number of patients less one. Here, as in StandardScaler, one divides by the number "
+        "itself.": np.sqrt((within + between) * n / (n - 1)),
+        "You take one away from each count. Here, as in StandardScaler, a variance is divided by the count "
+        "itself.": np.sqrt(((counts - 1) @ sds**2 + counts @ (means - centre) ** 2) / (n - 1)),
+        "That is how far the three means lie apart. What of the spread within each hospital?": means.std(),
     }
     truth = np.sqrt(within + between)
-    return compare(yours(counts, means, sds), truth, what="the pooled sd", mistakes=mistakes) or well_done(
-        "Spread within the hospitals plus spread between them: no row was needed."
+    two = np.array([30.0, 10.0]), np.array([1.0, 5.0]), np.array([2.0, 4.0])  # 2 ** 2 + 1 and 4 ** 2 + 9: 5 and 25
+    return (
+        compare(yours(counts, means, sds), truth, what="the pooled sd", mistakes=mistakes)
+        or compare(yours(*two), np.sqrt(10.0), what="with two hospitals (it should take any number), the pooled sd")
+        or well_done("Spread within the hospitals plus spread between them: no row was needed.")
     )

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, well_done
+from fedlab_utils.checks.mechanism import Verdict, as_array, compare, exercise, hint, well_done
 
 
 @exercise
@@ -40,8 +40,8 @@ def _alone(value) -> float:
     return float(array.item()) if array.size == 1 else np.nan
 
 
-# Seven patients and eight made rows. One row is within 1 of a patient by every measure, one only in its largest
-# difference, one only where 1 itself still counts, one in the row of the same number, and so on.
+# Seven patients and ten made rows. One row is within 1 of a patient by every measure, one only in its largest
+# difference, two only on average, one only where 1 itself still counts, one in the row of the same number, and so on.
 _PATIENTS = np.array(
     [[70.0, 155.0], [44.0, 111.0], [50.0, 120.0], [61.0, 140.0], [58.0, 133.0], [81.0, 162.0], [39.0, 104.0]]
 )
@@ -55,6 +55,8 @@ _MADE = np.array(
         [61.25, 125.0],
         [33.0, 90.0],
         [50.25, 120.25],
+        [39.25, 105.5],
+        [80.75, 160.5],
     ]
 )
 
@@ -82,6 +84,8 @@ def near_copies(yours):
         "the tolerance.": (gap.sum(2) <= 1.0).any(1).mean(),
         "You compared straight-line distances, in which the columns add up. Here each column by itself may differ by "
         "up to the tolerance.": (np.sqrt((gap**2).sum(2)) <= 1.0).any(1).mean(),
+        "You compared the mean difference of the columns, in which a large one can hide behind a small one. Here each "
+        "column by itself may differ by up to the tolerance.": (gap.mean(2) <= 1.0).any(1).mean(),
         "A difference of exactly the tolerance is still within it: `<=`, not `<`.": (gap < 1.0).all(2).any(1).mean(),
         "You compare the first row with the first patient, the second with the second, and so on. A row can be a copy "
         "of *any* patient.": position / len(_PATIENTS),
@@ -90,12 +94,13 @@ def near_copies(yours):
         "Everybody is a copy, you say: a difference of -30 is not a small one. Take away the sign first.": (
             (_MADE[:, None] - _PATIENTS <= 1.0).all(2).any(1).mean()
         ),
-        "Nobody is copied, you say: did you ask for equality? Copies from a network are off by a little.": 0.0,
+        "Nobody is copied, you say: did you ask for equality, or for a row that is near *every* patient? Copies from a "
+        "network are off by a little, and of one patient.": 0.0,
     }
     wrong = compare(yours(_MADE, _PATIENTS, 1.0), right.mean(), what="the share", mistakes=mistakes)
     return (
         wrong
-        or compare(yours(_MADE, _PATIENTS, 0.25), 1 / 8, what="with a tolerance of .25, the share")
+        or compare(yours(_MADE, _PATIENTS, 0.25), 1 / 10, what="with a tolerance of .25, the share")
         or well_done("Every column, the same patient, any patient: that is a copy.")
     )
 
@@ -108,7 +113,19 @@ def honest_score(yours):
         for letter, first in (("t", 20), ("s", 40), ("u", 60))
     }
     kinds = ["", "t", "s", "u", "ts", "tu", "su", "tsu"]  # which of the tables some rows are from
-    marks = {pair: 0.5 + 1e-4 * k**2 for k, pair in enumerate(product(kinds, kinds))}
+    pairs = list(product(kinds, kinds))
+    # the second time every mark that was high is low: neither the largest nor the smallest of several marks is right
+    return (
+        _judged(yours, tables, {pair: 0.5 + 1e-4 * k**2 for k, pair in enumerate(pairs)})
+        or _judged(yours, tables, {pair: 0.9 - 1e-4 * k**2 for k, pair in enumerate(pairs)})
+        or well_done(
+            "Synthetic rows teach, and patients that the generator never saw judge. The photocopier loses its lead."
+        )
+    )
+
+
+def _judged(yours, tables: dict[str, pd.DataFrame], marks: dict[tuple[str, str], float]) -> Verdict | None:
+    """What is wrong with an answer where a model that learns from one table and is judged by another gets `marks`."""
     asked = []
 
     def score(fit_on, test_on):
@@ -139,9 +156,7 @@ def honest_score(yours):
         mixed = any(len(kind) > 1 for pair in asked for kind in pair)
         why = "You put tables together. Whoever learns or judges on a mixture mixes what is asked with what is not."
         return hint(why) if mixed else verdict
-    return well_done(
-        "Synthetic rows teach, and patients that the generator never saw judge. The photocopier loses its lead."
-    )
+    return None
 
 
 def _whose(some, tables: dict[str, pd.DataFrame]) -> str:

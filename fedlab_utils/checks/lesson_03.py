@@ -117,13 +117,15 @@ def read_patient(yours):
         "One patient is asked for; you return one for each neuron that fired. They all say the same: take one, or "
         "the mean.": patient.expand(3, 4),
     }
-    # every change may be negative, as it is for a patient who fell ill: "fired" is not "positive"
+    # every change may be negative, as it is for a patient who fell ill: "fired" is not "positive"; and now those fired
+    # that did not before, for somebody else: no number of a neuron, and no patient, can stand in the function
+    others, next_one = torch.tensor([-0.02, 0.0, 0.0, -0.3, 0.0]), torch.tensor([-1.5, 0.25, 3.0, 0.0])
     return (
         compare(got, patient, what="the patient", mistakes=mistakes)
         or compare(
-            yours(-dW.abs(), -db.abs()),
-            patient.abs(),
-            what="where all changes are below zero (fired means not zero, of either sign), the patient",
+            yours(others.unsqueeze(1) * next_one, others),
+            next_one,
+            what="where other neurons fired, with db below 0 (fired means not zero, of either sign), the next patient",
         )
         or well_done("One division, and the patient is on the server's screen. No row was ever sent.")
     )
@@ -132,35 +134,43 @@ def read_patient(yours):
 @exercise
 def benefit_at(yours):
     "a function of `risk` and `ill` (arrays, a number each patient) and `threshold` that returns one number"
-    risk = np.array([0.9, 0.6, 0.3, 0.25, 0.2, 0.1, 0.05, 0.7])
-    ill = np.array([1, 1, 0, 0, 1, 0, 0, 0])
-    flagged, odds = risk >= 0.25, 0.25 / 0.75
+    # five ill patients and six healthy ones, whose counts at 20% (the lesson's threshold) tell all mistakes below apart
+    risk = np.array([0.9, 0.6, 0.4, 0.1, 0.15, 0.3, 0.25, 0.7, 0.2, 0.05, 0.02])
+    ill = np.array([1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0])
+    n, flagged, odds = len(ill), risk >= 0.2, 0.2 / 0.8
     found, alarms = (flagged & (ill == 1)).sum(), (flagged & (ill == 0)).sum()
-    missed = (~flagged & (ill == 1)).sum()
+    missed, right = (~flagged & (ill == 1)).sum(), (found - alarms * odds) / n
     mistakes = {
-        "A patient whose risk is exactly the threshold is treated, too.": (2 - 2 * odds) / 8,
-        "You count a healthy patient who is treated as much as an ill one who is found. At a threshold of 25% "
-        "three of them weigh as much as one found.": (found - alarms) / 8,
+        "A patient whose risk is exactly the threshold is treated, too.": (found - (alarms - 1) * odds) / n,
+        "You count a healthy patient who is treated as much as an ill one who is found. At a threshold of 20% "
+        "four of them weigh as much as one found.": (found - alarms) / n,
         "A healthy patient who is treated costs t / (1 - t), and not t: at 50% as much as one found gains.": (
-            (found - alarms * 0.25) / 8
+            (found - alarms * 0.2) / n
         ),
         "Your odds are upside down: the lower the threshold, the cheaper a patient treated in vain.": (
-            (found - alarms / odds) / 8
+            (found - alarms / odds) / n
         ),
-        "That is a number of patients; divide by how many there are.": found - alarms * odds,
-        "You divided by the ill. A benefit for a clinic counts all of its patients.": (found - alarms * odds)
-        / ill.sum(),
+        "That is a number of patients; divide by how many there are.": n * right,
+        "You divided by the ill. A benefit for a clinic counts all of its patients.": n * right / ill.sum(),
+        "You divided by those who are treated. A benefit for a clinic counts all of its patients.": (
+            n * right / flagged.sum()
+        ),
         "You took away the ill who are missed. The cost is the *healthy* who are treated.": (
-            (found - missed * odds) / 8
+            (found - missed * odds) / n
         ),
-        "You added the cost; it should be taken away.": (found + alarms * odds) / 8,
-        "That is the share of ill patients found, without what finding them costs.": found / 8,
-        "That is in percent; return it as a share.": 100 * (found - alarms * odds) / 8,
+        "You counted everybody, whatever their risk. Who is treated?": (ill.sum() - (ill == 0).sum() * odds) / n,
+        "You took away all of the healthy. Only those who are treated are a cost.": (
+            (found - (ill == 0).sum() * odds) / n
+        ),
+        "Ill and healthy have changed places.": (alarms - found * odds) / n,
+        "You added the cost; it should be taken away.": (found + alarms * odds) / n,
+        "That is the share of ill patients found, without what finding them costs.": found / n,
+        "That is in percent; return it as a share.": 100 * right,
     }
-    wrong = compare(yours(risk, ill, 0.25), (found - alarms * odds) / 8, what="net benefit", mistakes=mistakes)
+    fixed = {"You wrote the 1/4 of a threshold of 20% into the function. At 50%, what is t / (1 - t)?": (2 - 0.25) / n}
     return (
-        wrong
-        or compare(yours(risk, ill, 0.5), (2 - 1) / 8, what="at a threshold of 50%, net benefit")
+        compare(yours(risk, ill, 0.2), right, what="net benefit", mistakes=mistakes)
+        or compare(yours(risk, ill, 0.5), (2 - 1) / n, what="at a threshold of 50%, net benefit", mistakes=fixed)
         or compare(yours(risk, ill, 0.95), 0.0, what="where nobody is treated, net benefit")
         or well_done("Nobody treated is 0; a model is worth having where it beats that and treating everybody.")
     )
@@ -175,6 +185,7 @@ def bytes_on_the_wire(yours):
         "That counts numbers. How many bytes has a 32-bit number?": right / 4,
         "That counts numbers, one way. A 32-bit number has 4 bytes, and there are two ways.": right / 8,
         "That counts bits: 8 of them are a byte.": right * 8,
+        "That counts bits, one way: 8 bits are a byte, and the model also comes back.": right * 4,
         "That is the traffic of one hospital.": right / 5,
         "That is the traffic of one round.": right / 20,
     }
@@ -199,6 +210,9 @@ def client_start(yours):
             0 * world
         ),
     }
-    return compare(yours(world, fresh), world, mistakes=mistakes) or well_done(
-        "With this one line the listing federates. Now see what it changes over fifty rounds."
+    later = np.array([4.0, 0.0, -2.0])
+    return (
+        compare(yours(world, fresh), world, mistakes=mistakes)
+        or compare(yours(later, fresh), later, what="in a later round, the start")
+        or well_done("With this one line the listing federates. Now see what it changes over fifty rounds.")
     )

@@ -21,6 +21,8 @@ def sensitivity(yours):
             70.0,
             1.0,
         ],
+        "From -50 to 20 you say 70: that is one patient *exchanged* for another. Here a record is present or blank: "
+        "nobody has both values.": [200.0, 70.0, 1.0],
         "With `low = -50` and `high = 20`, who moves the sum further: a patient with 20, or one with -50?": [
             200.0,
             20.0,
@@ -57,7 +59,20 @@ def clipped_sum(yours):
     if not np.isfinite(as_array(got, "the clipped sum")).all():
         return hint("One patient here has a gradient of length 0: does your function divide by it?")
     total = g.sum(0)
+    if as_array(got, "the clipped sum").shape == tuple(g.shape):
+        return hint("That is still a row for each patient. A *sum* is asked for: add the rows up.")
+
+    def shortened(lengths):  # the sum, had these been the lengths
+        return (g * (limit / lengths.clamp_min(1e-12)).clamp(max=1)).sum(0)
+
     mistakes = {
+        "`dim=0` gives the length of a *column*, a parameter over all patients. A patient is a row: "
+        "`dim=1`.": shortened(g.norm(dim=0)),
+        "That scales every patient down by the length of the whole table: the loud one turns down all the others. "
+        "Each row has a length of its own.": shortened(g.norm()),
+        "You added up absolute values. The length that the noise hides is the root of the sum of *squares*.": shortened(
+            g.abs().sum(1, keepdim=True)
+        ),
         "You clip the *sum*. With one row of length 100 and C = 2 that patient still decides where the sum points, and "
         "what is left of all others is next to nothing. Which of the two does a single patient control?": total
         * min(1.0, limit / float(total.norm())),
@@ -76,17 +91,18 @@ def clipped_sum(yours):
             g * (limit / norms.clamp_min(1e-12) ** 2).clamp(max=1)
         ).sum(0),
     }
-    return compare(got, right, what="the clipped sum", mistakes=mistakes) or well_done(
-        "Row by row. Now the sensitivity of the sum is C, whoever walks into the hospital."
-    )
+    wrong = compare(got, right, what="the clipped sum", mistakes=mistakes)
+    if wrong is None and compare(yours(g, 0.5), (g * (0.5 / norms.clamp_min(1e-12)).clamp(max=1)).sum(0)):
+        return hint("Right for C = 2, and not for C = 0.5: is a number written in where `C` should stand?")
+    return wrong or well_done("Row by row. Now the sensitivity of the sum is C, whoever walks into the hospital.")
 
 
 @exercise
 def posterior(yours):
     "a function of `prior` and `epsilon` that returns the largest probability an attacker may reach"
-    prior, budget = np.array([0.01, 0.2, 0.5]), 2.0
+    prior, budget = np.array([0.01, 0.2, 0.5]), np.array([0.5, 2.0, 2.0])
     odds = prior / (1 - prior)
-    factor = math.exp(budget)
+    factor = np.exp(budget)
     mistakes = {
         "Multiplied by e^epsilon, a probability can pass 1. It is the *odds*, p to 1 - p, that may grow by this "
         "factor.": prior * factor,
@@ -95,13 +111,13 @@ def posterior(yours):
         ),
         "Those are the new odds. Turn them back into a probability: odds / (1 + odds).": odds * factor,
         "Epsilon itself is no factor; the promise says e to the epsilon.": odds * budget / (1 + odds * budget),
-        "That leaves out what the attacker knew before: it is right for a prior of one half only.": np.full(
-            3, factor / (1 + factor)
-        ),
+        "That leaves out what the attacker knew before: it is right for a prior of one half only.": factor
+        / (1 + factor),
         "Added to a probability, epsilon means nothing: 0.5 + 2 is not one.": prior + budget,
         "That is the other end: the *least* certainty. We ask for the largest.": odds / factor / (1 + odds / factor),
     }
-    got = np.array([float(as_array(yours(float(p), budget), "the probability").reshape(())) for p in prior])
+    answers = [yours(float(p), float(e)) for p, e in zip(prior, budget, strict=True)]
+    got = np.array([float(as_array(answer, "the probability").reshape(())) for answer in answers])
     return compare(got, odds * factor / (1 + odds * factor), what="the probability", mistakes=mistakes) or well_done(
         "Epsilon bounds how much is *learnt*, whatever was known before."
     )
@@ -121,6 +137,11 @@ def honest_epsilon(yours):
     if not asked:
         return hint("Your function never calls `spend`. With which sampling rate, and for how many steps?")
     sampling, steps = asked[-1]
+    if compare(got, rounds * spend(batch / n, local), what="the epsilon") is None:
+        return hint(
+            "You added the epsilons of the rounds up. That is always allowed and far too pessimistic: ask `spend` "
+            "once, for all steps together."
+        )
     in_an_epoch = n // batch
     wrong_steps = {
         rounds * in_an_epoch: "These are the steps of 15 *epochs* (15 x 50): the very mistake. A round here is 100 "
@@ -145,8 +166,24 @@ def honest_epsilon(yours):
             return hint(message)
     if not math.isclose(sampling, batch / n):
         return hint(f"You asked for a sampling rate of {sampling:.4g}; a batch of 4 is drawn from 200 patients.")
-    return compare(got, spend(sampling, steps), what="the epsilon") or well_done(
-        "Counted from what really ran, over all rounds. Now measure the benchmark with it."
+    wrong = compare(got, spend(sampling, steps), what="the epsilon") or _of_another_hospital(yours)
+    return wrong or well_done("Counted from what really ran, over all rounds. Now measure the benchmark with it.")
+
+
+def _of_another_hospital(yours):
+    """A hint for an honest epsilon with the numbers of the example written in; None if it follows its arguments."""
+    asked = []
+
+    def spend(sampling, steps):
+        asked.append((float(sampling), int(round(float(steps)))))
+        return 1.0
+
+    yours(spend, 90, 6, 7, 40)
+    if asked and math.isclose(asked[-1][0], 6 / 90) and asked[-1][1] == 280:
+        return None
+    return hint(
+        "Right for 15 rounds of 100 steps with 4 of 200 patients, and not for 7 rounds of 40 steps with 6 of 90: is a "
+        "number written in where an argument should stand?"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, letters, question, well_done
@@ -10,9 +12,12 @@ from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, let
 @exercise
 def masked_number(yours):
     "a function of `me`, `number`, `masks` (a mask for each pair of names) and `modulus`: the number that is sent"
-    own = {"A": 6, "B": 13, "C": 2}
-    masks, modulus = {("A", "B"): 19, ("A", "C"): 8, ("B", "C"): 17}, 20
+    own = {"C": 6, "A": 13, "B": 2}  # not by the alphabet, as in the lesson
+    masks, modulus = {("C", "A"): 19, ("C", "B"): 8, ("A", "B"): 17}, 20
     got = [float(as_array(yours(me, own[me], masks, modulus), "what is sent").reshape(())) for me in own]
+    adds = {me: own[me] + sum(m for (a, _), m in masks.items() if a == me) for me in own}
+    takes = {me: own[me] - sum(m for (_, b), m in masks.items() if b == me) for me in own}
+    others = {me: own[me] + sum(m if a == me else -m for (a, _), m in masks.items()) for me in own}
     plus = {me: own[me] + sum(m for pair, m in masks.items() if me in pair) for me in own}
     every = sum(masks.values())
 
@@ -28,9 +33,19 @@ def masked_number(yours):
         "Everybody adds here, and nobody takes away: will the masks cancel in the sum? The second name of a pair "
         "subtracts.": [plus[me] % modulus for me in own],
         "Everybody adds here, and nothing is taken modulo. Will the masks cancel in the sum?": [plus[me] for me in own],
+        "The masks are added where `me` comes first, and never taken away where `me` comes second. Will they cancel in "
+        "the sum?": [adds[me] % modulus for me in own],
+        "The masks are taken away where `me` comes second, and never added where `me` comes first. Will they cancel in "
+        "the sum?": [takes[me] % modulus for me in own],
+        "You took away every mask that `me` does not add, also those of pairs that `me` is not in: nobody told `me` "
+        "those.": [others[me] % modulus for me in own],
         "Your signs are the other way round. The masks would cancel too, if *everybody* did it your way; here the "
         "first name of a pair adds.": [s % modulus for s in signed(-1)],
         "Nothing hides the number: which of the masks has `me` in its pair?": [own[me] for me in own],
+        "You go by the alphabet. In a pair the name that stands *first* adds, whatever its letter.": [
+            (own[me] + sum(m if me == min(pair) else -m for pair, m in masks.items() if me in pair)) % modulus
+            for me in own
+        ],
         "You used every mask there is. A hospital knows only those of the pairs that it is in.": [
             (own[me] + every) % modulus for me in own
         ],
@@ -98,7 +113,18 @@ def _wrong_secrets(points: list[int], shares: list[int], p: int) -> dict[str, in
     def inverse(number):
         return pow(number, -1, p)
 
+    def rounded(together):  # the weights, with `//` for the division
+        total = 0
+        for x, share in zip(points, shares, strict=True):
+            rest = [other for other in points if other != x]
+            parts = ([math.prod(rest)], [math.prod(o - x for o in rest)]) if together else (rest, [o - x for o in rest])
+            total += share * math.prod(top // bottom for top, bottom in zip(*parts, strict=True))
+        return total % p
+
+    cut = "`//` throws away what is left over of a division. Modulo a prime"
     return {
+        f"{cut} nothing is left over: multiply by `pow(x_j - x_i, -1, p)`.": rounded(False),
+        f"{cut} nothing is left over: multiply by `pow(a, -1, p)`, where `a` is what you divide by.": rounded(True),
         "The sign: each factor is `x_j / (x_j - x_i)`, and you have `x_j / (x_i - x_j)`.": weighted(
             lambda other, x: other * inverse(x - other)
         ),
@@ -140,6 +166,12 @@ def safe_threshold(yours):
         ],
         "One too small or not whole: 2 t must be *larger* than n + colluding.": [(n + c) / 2 for n, c in cases],
     }
+    listed = any(np.allclose(got, wrong) for wrong in mistakes.values())
+    if not listed and got != right and all(float(g).is_integer() and g >= r for g, r in zip(got, right, strict=True)):
+        return hint(
+            "Safe, but larger than needed: one who colludes brings the server *one* piece more, and two stories share "
+            "all the pieces there are."
+        )
     return compare(got, right, what="the threshold, case by case", mistakes=mistakes) or well_done(
         "2 t > n + colluding: two groups of t cannot both be filled, so of no hospital are both masks opened."
     )

@@ -51,6 +51,9 @@ def found_at(yours):
             lambda values, cut, rate: (values[member] > np.quantile(values, 1 - rate)).mean()
         ),
         "That is the share of *all patients* above the threshold. Of the members alone?": each(of(member | True)),
+        "You divided the members found by the number of *all* patients. Of the members, how many?": [
+            share * most / member.size for share in right
+        ],
         "That is the share of members who are *not* found.": [1 - share for share in right],
         "That is the share of members among those accused (the precision). We ask: of the members, how many?": each(
             lambda values, cut, rate: member[values > cut].mean()
@@ -58,17 +61,39 @@ def found_at(yours):
         "Your threshold lets nearly all others through: is it the quantile `fpr` where it should be `1 - fpr`?": each(
             lambda values, cut, rate: (values[member] > np.quantile(values[~member], rate)).mean()
         ),
+        "`np.percentile` counts in percent, from 0 to 100: `1 - fpr` is not even one percent to it.": each(
+            lambda values, cut, rate: (values[member] > np.percentile(values[~member], 1 - rate)).mean()
+        ),
         "That is a number of patients. Divide it by the number of members.": [share * most for share in right],
     }
+    if _between_two_others(got, right, cases, falling, member):
+        return _one_more(yours, scores, member, falling[0]) or well_done(PRAISE)
+    return _nearest(got, right, mistakes)
+
+
+PRAISE = (
+    "The others set the threshold, the members are counted. (The package keeps the same rule, and finds another "
+    "threshold in each draw of its bootstrap.)"
+)
+
+
+def _between_two_others(got: list[float], right: list[float], cases, falling: list[np.ndarray], member: np.ndarray):
+    """Whether shares are those of thresholds that lie between the right two of the others."""
     above = [others[round(rate * 180) - 1] for others, (_, rate) in zip(falling, cases, strict=True)]
     fewest = [(values[member] > last).mean() for (values, _), last in zip(cases[:3], above, strict=False)] + right[3:]
-    whole = np.allclose(np.multiply(got, most), np.rint(np.multiply(got, most)), atol=1e-6)
-    if whole and all(f - 1e-6 <= g <= r + 1e-6 for f, g, r in zip(fewest, got, right, strict=True)):
-        return well_done(
-            "The others set the threshold, the members are counted. (The package keeps the same rule, and finds "
-            "another threshold in each draw of its bootstrap.)"
-        )
-    return _nearest(got, right, mistakes)
+    counts = np.multiply(got, member.sum())
+    whole = np.allclose(counts, np.rint(counts), atol=1e-6)
+    return whole and all(f - 1e-6 <= g <= r + 1e-6 for f, g, r in zip(fewest, got, right, strict=True))
+
+
+def _one_more(yours, scores: np.ndarray, member: np.ndarray, others: np.ndarray):
+    """Praise with a remark if a threshold lets 2 of 180 through at 1%; None if it does not. `others` fall."""
+    if _one_share(yours(scores, member, 0.01)) <= (scores[member] > others[1]).mean() + 1e-6:
+        return None
+    return well_done(
+        "The others set the threshold, the members are counted. (One thing: 1% of 180 others are 1.8, and yours lets 2 "
+        "through. `np.quantile` draws a line between two patients; with `method='inverted_cdf'` it keeps to `fpr`.)"
+    )
 
 
 def _one_share(answer) -> float:
@@ -130,6 +155,11 @@ def calibrated_score(yours):
         "You compare with *all* models. In half of them the patient was a member, and hides what you look for.": target
         - logit.mean(0),
         "You return what is usual, without the target's own number.": mean(~inside),
+        "You took one mean over all models and *all patients*. Each patient has a difficulty of their own: mean over "
+        "the models only.": target - logit[~inside].mean(),
+        "That is how far the two kinds of shadow models lie apart: who could be found at all. What does the *target* "
+        "say?": mean(inside) - mean(~inside),
+        "Without its sign, a patient far *below* what is usual looks like a member. Leave the sign.": np.abs(right),
         "The sign is turned round: a high score should speak for a member.": -right,
         "The entries of members were set to 0 and still counted: divide by the number of models *without* the "
         "patient.": target - np.where(inside, 0, logit).mean(0),

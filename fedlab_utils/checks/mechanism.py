@@ -18,6 +18,7 @@ import dis
 import functools
 import html
 import inspect
+import math
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -41,7 +42,7 @@ class Verdict:
     kind
         "passed", "hint", or "stub" where nothing has been written yet.
     message
-        A sentence or two for the learner; code stands in `backticks`.
+        A sentence or two for the learner; code stands in `backticks`, a word that counts between *stars*.
     """
 
     kind: str
@@ -63,8 +64,16 @@ class Verdict:
     def _repr_html_(self) -> str:
         """What Jupyter shows: a coloured box."""
         box = {"passed": "success", "hint": "warning", "stub": "info"}[self.kind]
-        text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.message, quote=False))
+        text = _MARKED.sub(_as_html, html.escape(self.message, quote=False))
         return f'<div class="alert alert-{box}"><b>{self.lead}</b> {text}</div>'
+
+
+_MARKED = re.compile(r"`([^`]+)`|\*([^\s*]|[^\s*][^*]*[^\s*])\*")  # code first: a star in it multiplies
+
+
+def _as_html(marked: re.Match) -> str:
+    code, word = marked.groups()
+    return f"<code>{code}</code>" if code else f"<em>{word}</em>"
 
 
 def well_done(message: str) -> Verdict:
@@ -100,6 +109,8 @@ def question(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
 
 def letters(yours, of: str) -> set[str]:
     """An answer that names some of the letters `of`, such as "ABCD", in capitals; a hint if it names others."""
+    if isinstance(yours, str):
+        yours = re.sub(r"[\s,;]", "", yours)  # "A, C" is an answer too
     named = {str(letter).strip().upper() for letter in yours}
     if unknown := named - set(of):
         example = f"`{{'{of[0]}', '{of[1]}'}}`"
@@ -194,7 +205,7 @@ def _described(function: Callable, inputs: tuple) -> str:
 def _short(value) -> str:
     """A value in at most 80 characters."""
     if isinstance(value, torch.Tensor | np.ndarray):
-        if value.size if isinstance(value, np.ndarray) else value.numel() > 12:
+        if math.prod(value.shape) > 12:
             return f"array of shape {list(value.shape)}"
         return str(value.tolist())
     if isinstance(value, pd.DataFrame):

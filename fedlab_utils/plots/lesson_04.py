@@ -28,12 +28,12 @@ def leak(published: np.ndarray, read: np.ndarray, truth: np.ndarray, label: str)
     """
     fig, (left, right) = figure(9.5, 3.7, ncols=2)
     left.step(np.arange(len(published)), published, where="post", color=PALETTE[0])
-    left.set(xlabel="day (each day one patient more)", ylabel="published mean", title=label)
+    left.set(xlabel="day (each day one patient more)", ylabel=label, title="the published mean")
     both = np.concatenate([read, truth])
     ends = [both.min() - 3, both.max() + 3]
     right.plot(ends, ends, color="0.5", linestyle="--")
     right.plot(truth, read, "o", color=WITH, alpha=0.7)
-    right.set(xlabel="in the record", ylabel="worked out from the means", title="the patient of the day")
+    right.set(xlabel=f"{label}, in the record", ylabel=f"{label}, worked out", title="the patient of the day")
     return fig
 
 

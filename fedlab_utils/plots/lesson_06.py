@@ -172,9 +172,9 @@ def leak_by_size(points: Mapping[str, tuple[float, object]]) -> Figure:
         ax.annotate(name, (rows, one.high), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=9)
     ax.axhline(_FPR, color="0.4", linestyle="--", linewidth=1, label="a coin")
     ax.set(xscale="log", yscale="log", xlabel="training patients", ylabel=f"members found at {_FPR:.0%} false alarms")
+    ax.margins(x=0.12, y=0.15)
     _plain(ax.yaxis, (0.01, 0.02, 0.05, 0.1, 0.2))
     _plain(ax.xaxis, (50, 100, 200, 500, 1000, 2000, 5000))
-    ax.margins(x=0.12, y=0.15)
     ax.legend(frameon=False, loc="lower left")
     return fig
 

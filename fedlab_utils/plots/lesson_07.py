@@ -33,14 +33,18 @@ def locked_sum(
     label
         What `x` is, with its unit.
     """
-    fig, (left, middle, right) = figure(10.5, 3.4, ncols=3)
+    fig, (left, middle, right) = figure(10.9, 3.4, ncols=3)
     ends = (x[0] - 0.5, x[-1] + 0.5, len(names) - 0.5, -0.5)
-    panels = ((left, secret, "Blues", "each hospital's counts"), (middle, held, "Greys", "the server: locked boxes"))
-    for ax, values, colours, title in panels:
+    panels = (
+        (left, secret, "Blues", "each hospital's counts", "patients"),
+        (middle, held, "Greys", "the server: locked boxes", "value of a byte"),
+    )
+    for ax, values, colours, title, unit in panels:
         extent = ends if ax is left else None
         image = ax.imshow(values, aspect="auto", cmap=colours, extent=extent, interpolation="none")
         bar = fig.colorbar(image, ax=ax, shrink=0.8, pad=0.02)
         bar.ax.tick_params(labelsize=8, length=0)
+        bar.set_label(unit, fontsize=9)
         bar.outline.set_visible(False)
         ax.grid(False)
         ax.set_title(title)

@@ -77,6 +77,7 @@ def level(ax: Axes, height: float, name: str) -> None:
     """Draw a baseline as a horizontal line, which has the same colour and dashes in every lesson."""
     look = BASELINES.get(name, dict(color="0.4", linestyle=DASHES[1]))
     ax.axhline(height, label=name, linewidth=1.6, **look)
+    ax.autoscale_view(scalex=False)  # matplotlib leaves a line just inside the axes on their very edge
 
 
 def band(

@@ -273,8 +273,8 @@ print(small, *small.report, sep="\n- ")
 # and the lab again, and choose *my own table*.
 #
 # <div class="alert alert-info"><b>Your turn ★★</b> East has 600 test patients and 80% of the predictions right, West
-# has 20 and 50%. What share is right over all patients? Write it for any number of hospitals; the idea
-# carries all of lesson 03.</div>
+# has 20 and 50%. What share is right over all patients? Write it for any number of hospitals, from two lists in
+# the same order; the idea carries all of lesson 03.</div>
 
 # %%
 def overall_accuracy(accuracies, n_patients):

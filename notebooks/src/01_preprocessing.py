@@ -65,7 +65,7 @@ plots.show(
 # no names.
 #
 # **Is the mayor an exception?** Columns such as date of birth, sex and postcode are called *quasi-identifiers*: none
-# of them names you, together they do. pandas links two tables on them in one line.
+# of them names you, together they do. pandas links two tables on such columns in one line; here on two of the three.
 
 # %%
 linked = published.reset_index().merge(register, on=["birth_date", "postcode"], how="inner")
@@ -750,7 +750,7 @@ print(f"all else equal, one SD more cholesterol: odds times {odds['total_cholest
 
 # %% [markdown] tags=["deep"]
 # First the paper's own rows: from 100 patients a correlation of .09 cannot be told from none, nor from one of .2; from
-# 500 only just. So "modest" is not yet a finding. Now ours. Blood pressure lies far above .01, as it should where
+# 500 it can, but only just. So "modest" is not yet a finding. Now ours. Blood pressure lies far above .01, as it should where
 # pressure really raises the risk. Cholesterol lies at zero, and yet the equation that made these patients uses it: hold
 # the rest fixed and the odds rise, as the last line says.
 # (The old have a higher risk and a lower cholesterol, for one, which hides it.) And even somebody who knew every
@@ -789,8 +789,10 @@ print(f"network minus linear, split by split: {gain.mean():+.3f} ± {gain.std():
 # %% tags=["deep"]
 sample = measured.sample(300, random_state=0)
 risk = known.loc[sample.index, "true_risk"]
+three = sample[["age", "total_cholesterol", "systolic_bp"]]
+three.columns = ["age (years)", "cholesterol (mg/dL)", "systolic (mmHg)"]
 plots.show(
-    plots.pairs(sample[["age", "total_cholesterol", "systolic_bp"]], risk, "true risk"),
+    plots.pairs(three, risk, "true risk"),
     alt="Scatter plots of age, cholesterol and blood pressure for 300 patients. The clouds are "
     "nearly round, while the colour, true risk, brightens smoothly towards high age and high "
     "pressure.",

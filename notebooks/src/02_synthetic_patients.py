@@ -216,7 +216,7 @@ plots.show(
 # [Poojari 2026] describes such a picture in the text to its Figure 13: values from 4.5 to 6.0, "low diversity". In a
 # hospital this has a meaning: **a collapsed generator invents a world without the sick**, or without the well.
 #
-# ## Three cures
+# ## Three cures?
 #
 # If the trouble is a judge who is slow and looks at one value at a time, there are three things to try.
 #
@@ -250,10 +250,12 @@ for name, fitted in judges.items():
 display(pd.DataFrame(rows, columns=["judge", "lost a group", "error of the shares"]))
 
 # %% [markdown]
-# The collapse was no bad luck: with a slow judge it is the rule. Each cure by itself keeps the groups, or nearly
-# always. With a quick judge, five looks or a score their shares come close to the real ones, and six seeds do not tell
-# which of the three is best; ten at once, with a slow judge, keeps the groups and not their sizes. From here on we use
-# the score, `wgan_gp`. **What to take along:** a collapse is seen in what is *missing*, so count groups.
+# The collapse was no bad luck: with a slow judge it is the rule. With a quick judge, or with five looks, all groups are
+# there and their shares come close to the real ones. Ten at once, with a slow judge, mostly keeps the groups, and not
+# their sizes. The score stands in the table *with* a quick judge, and six seeds do not tell the two from a quick judge
+# alone. By itself it is no cure: set `critic_lr` to 0.0005 in its line, and most seeds lose a group again. From here on
+# we use both, a quick judge with a score (`wgan_gp`). **What to take along:** a collapse is seen in what is *missing*,
+# so count groups.
 #
 # ## Live lab: play the game
 #
@@ -392,7 +394,8 @@ plots.show(
 # %% [markdown]
 # The bars are real rows; a mark is the mean of two tables, its line reaches from one to the other. In the first
 # line, histograms, all three are about as good as real rows. Wherever columns have to fit together, drawing column by
-# column falls far behind. GAN and copula lie close together; here the one is a little ahead, there the other. That
+# column falls far behind (not in recall: shuffled columns still reach every kind of patient, beside some that do not
+# exist). GAN and copula lie close together; here the one is a little ahead, there the other. That
 # says something about *this* network: a copula keeps what rises or falls with something, and the risk of our patients
 # does just that with age, pressure and the rest. Were the middle-aged those who fall ill, it would not see it.
 
@@ -412,8 +415,9 @@ display(fidelity.rules(tumours.train, lumps, holdout=tumours.test).head(4).round
 
 # %% [markdown] tags=["deep"]
 # Some invented tumours have nuclei that are larger on average than the largest of them: a correlation, however well
-# kept, is not a rule. `expected` is how many training rows would break the rule if its columns had nothing to do
-# with each other, `holdout` the share of unseen *real* rows that break it.
+# kept, is not a rule. (An *error* is the standard error of a mean. Arithmetic does not demand that it is at most the
+# mean, but every real row obeys.) `expected` is how many training rows would break the rule if its columns had
+# nothing to do with each other, `holdout` the share of unseen *real* rows that break it.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Live lab: a generator of your own table
@@ -547,9 +551,9 @@ for name, table in marks.items():
 # A register of a rare disease has 40 patients. Somebody trains the plain GAN from above on it, long and hard,
 # and publishes invented ones. How would you look for copies?
 #
-# <div class="alert alert-info"><b>Your turn ★★</b> Rows are patients, columns are numbers in one unit. A synthetic row is a
-# copy if some real patient is within <code>tolerance</code> of it in <i>every</i> column. Return the share of
-# synthetic rows that are copies.</div>
+# <div class="alert alert-info"><b>Your turn ★★</b> Two NumPy arrays: rows are patients, columns are numbers in one unit.
+# A synthetic row is a copy if some real patient is within <code>tolerance</code> of it in <i>every</i> column. Return
+# the share of synthetic rows that are copies.</div>
 
 # %%
 def near_copies(synthetic, real, tolerance):
@@ -644,7 +648,8 @@ for name, fitted in ways.items():
 
 # %% [markdown]
 # Each world is used twice: by the hospitals, who train a federated model on it (their test patients stay real), and
-# by the attacker, who runs the membership test on it. So it is one point on a map.
+# by the attacker, who runs the membership test on it. So it is one point on a map: its `price` is the AUC lost against
+# training together on real patients, its `leak` the AUC of the test, both averaged over the hospitals.
 
 # %%
 work = dict(rounds=20, local_steps=20, batch_size=64, lr=0.2, hidden=(32,))
@@ -940,8 +945,8 @@ for name in ("heart_disease", "diabetes"):
 # CTGAN is the tabular GAN that most people use. Its library is optional here
 # (`pip install --no-deps ctgan rdt faker`). If it is installed, the next cell trains it on the same rows for
 # 300 epochs, its default; that takes a minute or two. `python course.py bench` compares both on a larger table,
-# with TVAE as a third. (Read the two-sample AUC with care: CTGAN takes no missing values, so its rows have no
-# gaps, and a trained eye sees that.)
+# with TVAE as a third. (Read the picture with care. CTGAN takes no missing values, so its rows have no gaps, and a
+# trained eye sees that; and one run with default settings, untuned, says little about a method.)
 
 # %% tags=["deep"]
 try:
@@ -970,8 +975,8 @@ if CTGAN is not None:
 # ## Recap
 #
 # 1. A GAN is two networks in a game. The losses of that game say how even it is, not how good the patients are.
-# 2. Mode collapse is seen in what is missing: count the groups. A judge that is quick, sees several rows, or
-#    scores smoothly cures it.
+# 2. Mode collapse is seen in what is missing: count the groups. A judge who keeps up with the generator prevents it; a
+#    better score from a judge who is slow does not.
 # 3. Histograms cannot see what connects the columns. Judge by measures with a reference, on patients that the
 #    generator never saw.
 # 4. Quality is not privacy: a photocopier has the best quality. "No copies" and "far from everybody" are no

@@ -50,9 +50,9 @@ screen = np.array([ward[:n].mean() for n in size]).round(2)
 worked_out = size[1:] * screen[1:] - size[:-1] * screen[:-1]
 plots.show(
     plots.leak(screen, worked_out, ward[40:], "systolic pressure (mmHg)"),
-    alt="Left: the published mean moves by a few tenths a day. Right: what its differences "
-    "say about each new patient lies on the diagonal: the record, to within a millimetre "
-    "of mercury.",
+    alt="Left: the published mean moves by a few tenths on most days, and once by more than one. "
+    "Right: what its differences say about each new patient lies on the diagonal: the record, "
+    "to within a millimetre of mercury.",
 )
 
 # %% [markdown]
@@ -538,7 +538,8 @@ auc = run.auc
 print(f"AUC {auc.mean():.3f} ± {auc.std(ddof=1):.3f} over {len(run)} seeds")
 entries = run[0].ledger.private.table()
 columns = "hospital viewer guarantee relation mechanism sampling steps noise_multiplier".split()
-display(entries[columns].round(3))
+with pd.option_context("display.max_colwidth", None):
+    display(entries[columns].round(3))
 
 # %% [markdown]
 # This is the **ledger**: every release that touched patients, with its promise, counted from what really ran.
@@ -624,11 +625,11 @@ for sentence in run[0].ledger.check():
     print("-", sentence)
 
 # %% [markdown]
-# It is right on each count. The seed of this lesson is printed in its source, so **the models in this notebook
-# carry no guarantee at all**: subtract the noise and you have the gradients. They are *demonstrations*. For real
-# use leave `secure=False` out: noise and coins then start from the operating system's randomness, differently
-# each time. And every epsilon here takes the means and spreads for scaling as given, although they come from
-# patients; the scores on test patients, too, are released without any noise.
+# It is right on each count. Everybody can know the seed of this lesson (0, as none is given), so **the models in
+# this notebook carry no guarantee at all**: subtract the noise and you have the gradients. They are
+# *demonstrations*. For real use leave `secure=False` out: noise and coins then start from the operating system's
+# randomness, differently each time. And every epsilon here takes the means and spreads for scaling as given,
+# although they come from patients; the scores on test patients, too, are released without any noise.
 
 # %% [markdown] tags=["deep"]
 # The scaling can be paid for too: each hospital then sends noisy sums on the columns' public bounds, and the
@@ -750,14 +751,14 @@ widgets.lab(
 
 # %% [markdown]
 # Above an epsilon of about 3 the curve is nearly flat, and the ceiling is near: with thousands of patients a
-# real promise is affordable. Below about 2 it crosses the line of *local-only*: a hospital would do as well
-# alone, sending nothing to anybody. Below 0.3 the bands open: a model is then mostly luck, and a single run
-# proves nothing.
+# real promise is affordable. Between 1 and 3 it crosses the line of *local-only*: left of that a hospital would do
+# as well alone, sending nothing to anybody. From 0.3 down the bands are wide: a model is then mostly luck, and a
+# single run proves nothing. (*Majority* says of every patient what share of their hospital falls ill. Shares
+# differ, so that over all five it is a little better than a coin.)
 #
 # <details><summary>Why larger batches win</summary>A batch twice as large is drawn twice as often, which costs epsilon
 # and so noise; but that noise is divided by twice as many patients. The second gains more than the first costs,
-# until
-# everybody is in every batch. It takes more computing, which is the usual price.</details>
+# until everybody is in every batch. It takes more computing, which is the usual price.</details>
 #
 # ## Break it: noise without clipping
 #
@@ -1493,8 +1494,9 @@ if DPOptimizer:
 # ask first?</summary>To what length are single patients' gradients clipped? Without a bound there is no
 # epsilon, for any noise.</details>
 #
-# <details><summary>2. Why is the noisy sum divided by the expected batch size, not by the real one?</summary>How many were
-# drawn depends on who is in the data; dividing by it would release it without noise.</details>
+# <details><summary>2. Why is the noisy sum divided by the expected batch size, not by the real one?</summary>Epsilon is
+# counted for coins that nobody sees, and the number drawn tells something of how they fell. (Where a neighbour has one
+# row more, it also tells something of who is there.)</details>
 #
 # <details><summary>3. Epsilon 1 in each of five hospitals with different patients. What does a patient pay?</summary>1: the
 # promises concern different people, so the largest counts. A patient of two hospitals pays for both.</details>

@@ -632,11 +632,12 @@ theirs = encode(update, 64, grid, np.random.default_rng(1))
 print("by hand, the same words:", (ours == theirs[:-1]).all(), "  and one word more:", theirs[-1])
 
 # %% [markdown]
-# 16 bits leave a handful of levels, 32 bits are plenty. The one word more is the number of rows: it is masked
-# and added like all others, so these messages tell the server how many patients there were *in all*, and it
-# divides. (One hospital's number it has read before, in the first message of `data.load`, unless those sums
-# travel through an aggregator, too: `data.load(..., aggregator=...)`.) A value outside the limit or too many
-# rows is refused in a clear sentence: a word that runs over would look like any other word.
+# 16 bits leave a handful of levels, 32 bits are plenty. (With 64 the package stops at $2^{44}$ levels: the digits of a
+# 64-bit float would not do for finer ones.) The one word more is the number of rows: it is masked and added like
+# all others, so these messages tell the server how many patients there were *in all*, and it divides. (One
+# hospital's number it has read before, in the first message of `data.load`, unless those sums travel through an
+# aggregator, too: `data.load(..., aggregator=...)`.) A value outside the limit or too many rows is refused in a
+# clear sentence: a word that runs over would look like any other word.
 #
 # ### Four quantisers, one of them right
 #
@@ -1024,13 +1025,13 @@ print(f"at this speed: 2^28 seeds in {minutes[0]:.0f} min, 2^32 in {minutes[1]:.
 print(f"2^256 in {years:.0e} years")
 
 # %% [markdown] tags=["deep"]
-# Thirty-two bits are a coffee break or a long lunch of one processor core, not years. This is no invented
-# example. In Flower 1.41, a framework in wide use, SecAgg+ agrees on 256 bits as we do, writes the pair's key
-# as base64 text, and its `pseudo_rand_gen` folds that by XOR into one number of 32 bits for
+# Twenty-eight bits are a coffee break of one processor core, thirty-two a long lunch, not years. This is no
+# invented example. In Flower 1.41, a framework in wide use, SecAgg+ agrees on 256 bits as we do, writes the
+# pair's key as base64 text, and its `pseudo_rand_gen` folds that by XOR into one number of 32 bits for
 # `np.random.RandomState`. Each byte of such text starts with a zero bit, so 28 bits are left of a pair's key
 # (and 32 of a hospital's own seed). It has been reported to its makers: github.com/flwrlabs/flower, issue 7522
-# of July 2026. (Our search needs the other masks on the vector to be known, as above. Nothing here was tried against
-# anybody's system.) The lesson to take along: look for the *narrowest* place.
+# of July 2026. (Our search needs the other masks on the vector to be known, as above. Nothing here was tried
+# against anybody's system.) The lesson to take along: look for the *narrowest* place.
 
 # %% [markdown] tags=["deep"]
 # ### ◆ Break it: masks of bell-shaped noise
@@ -1392,7 +1393,7 @@ print("2^256 + 297 is prime:", sympy.isprime(shamir.PRIME))
 #
 # <details><summary>1. Why modulo $2^{32}$, and not ordinary addition with large masks?</summary>Modulo, every value of the
 # sent word is as likely whatever the own value is. With ordinary addition a large result hints at a large own
-# value, and with floating point the masks do not even cancel.</details>
+# value, and in 32-bit floating point large masks do not even cancel.</details>
 #
 # <details><summary>2. A hospital's masked update arrives after the others have given pieces of its private key. What protects
 # it?</summary>Its own mask: pieces of that key were not given, and the rule says that they never will be.</details>

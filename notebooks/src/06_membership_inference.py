@@ -643,8 +643,8 @@ plots.show(
     alt="Nine defences in three panels, members found at 1% false alarms with intervals. "
     "Server: all found without a defence and without names, fewer under averaging, fewer "
     "still under secure aggregation. Outsider: averaging and secure aggregation alike. "
-    "Differential privacy: at ε = 4 and 1 hardly more than a coin finds; all dots below the "
-    "bound.",
+    "Differential privacy: at ε = 4 and 1 hardly more than a coin finds; up to chance all dots "
+    "lie below the bound.",
 )
 
 # %% [markdown]
@@ -891,7 +891,7 @@ bounds["canary, noise known to be Gaussian: at least"] = [a.refined for a in aud
 plots.show(
     plots.audit_over_time(when, bounds, at_most),
     alt="Epsilon over steps. The accountant's curve rises to 3. The lower bounds rise below it; "
-    "the one that knows the noise comes close, the other stays near the bottom.",
+    "the one that knows the noise comes close, the other stays far behind.",
 )
 
 # %% [markdown] tags=["deep"]
@@ -967,9 +967,10 @@ for name, result in authors.items():
 # %% [markdown] tags=["deep"]
 # Whoever looks only at 1% false alarms may write "unable to determine" in the first two lines and in that of
 # the loss threshold, although all three AUCs are clearly above .5; and so may whoever stops at the third, if
-# its interval reaches down to 1%. (DOMIAS: van Breugel et al. 2023, arXiv:2302.12580; Monte Carlo: Hilprecht et
-# al. 2019, arXiv:1906.03006.) The last line stands below. **What holds:** one paper reports an attack and the
-# other announces one, which many do not, and the noise that [Sharma] adds in training is the right idea. **What
+# its interval reaches down to 1%. The stronger attacks on the same tables, in the two lines after it, leave less
+# room for that, and LiRA on the model none. (DOMIAS: van Breugel et al. 2023, arXiv:2302.12580; Monte Carlo:
+# Hilprecht et al. 2019, arXiv:1906.03006.) **What holds:** one paper reports an attack and the other announces
+# one, which many do not, and the noise that [Sharma] adds in training is the right idea. **What
 # is missing:** which attack, a positive control, a rate at few false alarms with its interval, and the patients
 # most at risk. Aerni et al. 2024 (arXiv:2404.17399) looked at five published defences and found leaks
 # underestimated by far; averages in place of the most vulnerable, and weak attacks, were among the reasons.
@@ -1027,8 +1028,7 @@ for name, federation_of in real.items():
 #
 # <details><summary>1. A paper reports a membership attack with 52% accuracy and concludes that patients are safe. What
 # do you ask?</summary>Which attack, with which positive control, and how many members it finds at 1% or 0.1%
-# false
-# alarms: 4% of certain finds, and "no" to everybody else, give just that accuracy.</details>
+# false alarms: 4% of certain finds, and "no" to everybody else, give just that accuracy.</details>
 #
 # <details><summary>2. Why does the loss alone hardly find Anna?</summary>She is a hard case: even a model that has
 # learnt her is less sure of her than of easy strangers. Compared with models without her, it is far too
@@ -1042,9 +1042,8 @@ for name, federation_of in real.items():
 # defence, and the two go together.</details>
 #
 # <details><summary>5. An attack finds nothing on a model trained with epsilon 8 for each record. Does that prove
-# anything?</summary>Not that
-# nothing is there. It bounds nothing from above; only the accounting does. With a positive control it shows
-# that this attack finds nothing.</details>
+# anything?</summary>Not that nothing is there. It bounds nothing from above; only the accounting does. With a
+# positive control it shows that this attack finds nothing.</details>
 #
 # ## Further reading
 #

@@ -324,7 +324,8 @@ print(", ".join(f"{name}: {value:.3g}" for name, value in aggregator.report.item
 # (A *ciphertext* is a box.) Look for `noise`: that of the encryption is far below a step of the grid, $2^{-20}
 # \approx 10^{-6}$, so that rounding removes all of it and what comes out is *exactly* the sum of what went in.
 # (The package refuses parameters for which it would not be.) And `bits left` says how much larger than 1 numbers
-# may become before the clock goes round. Who sent what to whom?
+# may become before the clock goes round. (`error` is the distance to the plain mean, which only a simulation knows:
+# that of writing on the grid.) Who sent what to whom?
 
 # %%
 log = locked.transcript

@@ -69,6 +69,31 @@ def test_verdicts_show_as_a_box_and_as_text():
     assert "<code>a &lt; b</code>" in checks.hint("if `a < b`")._repr_html_()
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    {
+        "clip the *sum* first": "clip the <em>sum</em> first",
+        "*all patients* count": "<em>all patients</em> count",
+        "`2 * a * b`, not *a*": "<code>2 * a * b</code>, not <em>a</em>",
+        "2 * 3 * 4 is 24": "2 * 3 * 4 is 24",
+    }.items(),
+)
+def test_a_word_between_stars_is_stressed_and_code_keeps_its_stars(said, shown):
+    assert shown in checks.hint(said)._repr_html_()
+
+
+def test_small_inputs_are_written_out_and_large_ones_by_their_shape():
+    @checks.exercise
+    def summed(yours):
+        "a function of two rows"
+        return checks.compare(yours(np.array([1, 2]), np.zeros(50)), 3)
+
+    try:
+        assert says(summed(lambda small, large: {}[0]), "`small = [1, 2]`", "`large = array of shape [50]`")
+    finally:
+        del checks.EXERCISES["summed"]
+
+
 def test_what_the_function_raises_becomes_a_hint_with_its_input():
     def fails(height):
         return {}[height]

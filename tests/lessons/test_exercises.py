@@ -57,6 +57,11 @@ for file in sorted(Path(__file__).parent.glob("test_lesson_*.py")):
     WRONG, RIGHT = WRONG | answers.WRONG, RIGHT | answers.RIGHT
 
 
+def marks_are_shown(verdict):
+    """No star or backtick is left in the box, but for stars in code, which multiply."""
+    return not re.search(r"[*`]", re.sub("<code>.*?</code>", "", verdict._repr_html_(), flags=re.S))
+
+
 @pytest.mark.parametrize("name", sorted(EXERCISES | WRONG.keys() | RIGHT.keys()))
 def test_every_exercise_is_given_six_wrong_answers_and_three_right_ones(name):
     assert name in EXERCISES and len(WRONG[name]) >= 6 and len(RIGHT[name]) >= 3
@@ -65,10 +70,10 @@ def test_every_exercise_is_given_six_wrong_answers_and_three_right_ones(name):
 @pytest.mark.parametrize(("name", "which"), [(name, k) for name, right in RIGHT.items() for k in range(len(right))])
 def test_a_right_answer_written_another_way_is_praised(name, which):
     verdict = checks.EXERCISES[name](RIGHT[name][which])
-    assert verdict.passed, verdict
+    assert verdict.passed and marks_are_shown(verdict), verdict
 
 
 @pytest.mark.parametrize(("name", "words"), [(name, words) for name, wrong in WRONG.items() for words in wrong])
 def test_wrong_answer_gets_the_hint_that_names_the_misconception(name, words):
     verdict = checks.EXERCISES[name](WRONG[name][words])
-    assert verdict.kind == "hint" and words in verdict.message, verdict
+    assert verdict.kind == "hint" and words in verdict.message and marks_are_shown(verdict), verdict

@@ -19,6 +19,14 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "in percent": lambda a, t, p: 100 * (t - a) / (p - a),
         "sign is turned": lambda a, t, p: (a - t) / (p - a),
         "as good as pooled": lambda a, t, p: 0.6,
+        ".65 together": lambda a, t, p: float(t == p) or 0.6,  # the example, written into the function
+        "With .58 alone": lambda a, t, p: round((t - a) / (p - a), 1),
+        "Keep the sign": lambda a, t, p: abs(t - a) / abs(p - a),
+        "beside the pooled AUC": lambda a, t, p: (t - a) / p,
+        "left open, in AUC": lambda a, t, p: (p - a) - (t - a),
+        "round both differences": lambda a, t, p: t - a / p - a,
+        "round the second difference": lambda a, t, p: (t - a) / p - a,
+        "round the first difference": lambda a, t, p: t - a / (p - a),
     },
     "server_still_sees": {
         "never left": {"patients' rows", "global model"},
@@ -59,6 +67,7 @@ RIGHT = {
     "gap_closed": [
         lambda a, t, p: (t - a) / (p - a),
         lambda a, t, p: 1 - (p - t) / (p - a),
+        lambda a, t, p: max(0.0, (t - a) / (p - a)),
         lambda a, t, p: torch.tensor([t - a]) / (p - a),
         lambda a, t, p: pd.Series([(t - a) / (p - a)]),
         lambda a, t, p: np.float64(t - a) / np.float64(p - a),

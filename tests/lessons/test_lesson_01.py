@@ -41,6 +41,11 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "no column `smoker`": lambda p, r: r,
         "should be a table": lambda p, r: 3,
         "`KeyError": lambda p, r: p.merge(r, on="name"),
+        "side by side": lambda p, r: p.assign(name=r["name"]),
+        "wherever they stand": lambda p, r: p.iloc[[0, 1, 3]].assign(name=r["name"].iloc[[0, 1, 3]].to_numpy()),
+        "what is equal in them": lambda p, r: pd.DataFrame(
+            {"name": ["Finn Oakham", "Rosa Oakham", "Vera Ashbury"], "smoker": ["never", "former", "never"]}
+        ),
     },
     "k_anonymity": {
         "average group": lambda t, c: t.groupby(c).size().mean(),
@@ -51,6 +56,8 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "each column by itself": lambda t, c: min(t[x].value_counts().min() for x in c),
         "leaves out what is missing": lambda t, c: t.groupby(c).size().min(),
         "a number for each group": lambda t, c: t.groupby(c).size(),
+        "different values of a column": lambda t, c: t[c].nunique().min(),
+        "whatever `columns` says": lambda t, c: t.groupby(["age", "sex"], dropna=False).size().min(),
     },
     "zeros_to_missing": {
         "dropped the rows": lambda t, c: t[(t[c] != 0).all(axis=1)],
@@ -62,6 +69,7 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "Is every listed column": lambda t, c: t.assign(hdl=t["hdl"].mask(t["hdl"] == 0)),
         "returns nothing": lambda t, c: t.update(t),
         "the text 'NaN'": lambda t, c: t.assign(**{x: t[x].astype(object).mask(t[x] == 0, "NaN") for x in c}),
+        "`bmi` should stay": lambda t, c: t.assign(hdl=t["hdl"].replace(0, np.nan), bmi=t["bmi"].replace(0, np.nan)),
         "the text ''": lambda t, c: t.assign(**{x: t[x].astype(object).mask(t[x] == 0, "") for x in c}),
     },
     "pooled_sd": {
@@ -73,6 +81,12 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "plain mean of the three": lambda n, m, s: np.sqrt(n @ (s**2 + (m - m.mean()) ** 2) / n.sum()),
         "its square root": lambda n, m, s: n @ (s**2 + (m - grand(n, m)) ** 2) / n.sum(),
         "The pooled sd is 3": lambda n, m, s: 3.0,
+        "distances between their means": lambda n, m, s: np.sqrt(np.mean(s**2)),
+        "of a t-test": lambda n, m, s: np.sqrt(((n - 1) * s**2).sum() / (n.sum() - 3)),
+        "patients less one": lambda n, m, s: from_scratch(n, m, s) * np.sqrt(n.sum() / (n.sum() - 1)),
+        "one away from each": lambda n, m, s: np.sqrt(((n - 1) @ s**2 + n @ (m - grand(n, m)) ** 2) / (n.sum() - 1)),
+        "how far the three means": lambda n, m, s: m.std(),
+        "ith two hospitals": lambda n, m, s: np.sqrt(n @ (s**2 + (m - grand(n, m)) ** 2) / 450),
     },
 }
 

@@ -48,6 +48,8 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "in percent": lambda s, r, t: 100 * (gaps(s, r) <= t).all(2).any(1).mean(),
         "added the differences": lambda s, r, t: (gaps(s, r).sum(2) <= t).any(1).mean(),
         "straight-line distances": lambda s, r, t: (np.linalg.norm(s[:, None] - r, axis=2) <= t).any(1).mean(),
+        "mean difference of the columns": lambda s, r, t: (gaps(s, r).mean(2) <= t).any(1).mean(),
+        "near *every* patient": lambda s, r, t: (gaps(s, r) <= t).all(2).all(1).mean(),
         "`<=`, not `<`": lambda s, r, t: (gaps(s, r) < t).all(2).any(1).mean(),
         "the second with the second": lambda s, r, t: np.mean(
             [(np.abs(a - b) <= t).all() for a, b in zip(s, r, strict=False)]
@@ -62,6 +64,8 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
     },
     "honest_score": {
         "the photocopier wins again": lambda score, t, s, u: score(s, t),
+        "rows that the generator was trained on": lambda score, t, s, u: max(score(s, t), score(s, u)),
+        "still judged by": lambda score, t, s, u: min(score(s, t), score(s, u)),
         "The synthetic rows play no part": lambda score, t, s, u: score(t, u),
         "table of pure nonsense": lambda score, t, s, u: score(s, s),
         "patients are the judges": lambda score, t, s, u: score(u, s),
@@ -141,16 +145,20 @@ def test_the_lessons_penalty_is_the_packages(lesson):
     assert lesson["critic_loss"](D, x, made, mix, 0.3).item() == pytest.approx(ours.item(), abs=1e-6)
 
 
-def test_collapse_is_the_rule_with_a_slow_judge_and_the_exception_with_a_score(lesson):
+def test_collapse_is_the_rule_with_a_slow_judge_score_or_not_and_the_exception_with_a_quick_one(lesson):
     column, real = pd.DataFrame({"glucose": lesson["glucose"]}), lesson["shares"](lesson["glucose"])
     slow = dict(transform="linear", hidden=(32, 32), n_models=6, steps=250, lr=0.005)
-    judges = {"gan": dict(critic_lr=0.0005), "wgan_gp": dict(critic_lr=0.005, penalty=0.1)}
+    judges = {
+        "gan": dict(method="gan", critic_lr=0.0005),
+        "wgan_gp": dict(method="wgan_gp", critic_lr=0.005, penalty=0.1),
+        "slow wgan_gp": dict(method="wgan_gp", critic_lr=0.0005, penalty=0.1),
+    }
     lost, error = {}, {}
     for method, judge in judges.items():
-        fitted = synth.fit(column, method=method, **slow, **judge)
+        fitted = synth.fit(column, **slow, **judge)
         found = np.array([lesson["shares"](fitted.sample(1000, model=k)["glucose"]) for k in range(6)])
         lost[method], error[method] = (found < 0.02).any(1).sum(), np.abs(found - real).max(1).mean()
-    assert lost["gan"] >= 4 and lost["wgan_gp"] <= 1
+    assert lost["gan"] >= 4 and lost["wgan_gp"] <= 1 and lost["slow wgan_gp"] >= 4
     assert error["wgan_gp"] < error["gan"] / 2
 
 

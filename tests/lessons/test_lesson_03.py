@@ -51,13 +51,16 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "other way round": lambda dW, db: (db[db != 0].unsqueeze(1) / dW[db != 0]).mean(0),
         "take one": lambda dW, db: dW[db != 0] / db[db != 0].unsqueeze(1),
         "of either sign": lambda dW, db: dW[db.argmax()] / db.max() if db.max() > 0 else dW[db.argmin()],
+        "other neurons fired": lambda dW, db: dW[2] / db[2],
+        "the next patient": lambda dW, db: torch.tensor([0.5, -1.25, 2.0, 1.0]),
         "not finite": lambda dW, db: (dW[db > 0] / db[db > 0].unsqueeze(1)).mean(0),
     },
     "bytes_on_the_wire": {
         "one way only": lambda d, h, r: 4 * d * h * r,
         "How many bytes has": lambda d, h, r: 2 * d * h * r,
         "numbers, one way": lambda d, h, r: d * h * r,
-        "counts bits": lambda d, h, r: 64 * d * h * r,
+        "counts bits: ": lambda d, h, r: 64 * d * h * r,
+        "counts bits, one way": lambda d, h, r: 32 * d * h * r,
         "one hospital": lambda d, h, r: 8 * d * r,
         "one round": lambda d, h, r: 8 * d * h,
         "For 10 parameters": lambda d, h, r: 8 * 385 * 5 * 20,
@@ -69,12 +72,13 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "go on from": lambda world, fresh: world - fresh,
         "begin with": lambda world, fresh: fresh - world,
         "All zeros": lambda world, fresh: np.zeros_like(world),
+        "In a later round": lambda world, fresh: np.array([1.0, 2.0, 3.0]),
     },
     "benefit_at": {
         "exactly the threshold": lambda r, y, t: (
-            (((r > t) & (y == 1)).sum() - ((r > t) & (y == 0)).sum() * odds(t)) / 8
+            (((r > t) & (y == 1)).sum() - ((r > t) & (y == 0)).sum() * odds(t)) / len(r)
         ),
-        "three of them weigh": lambda r, y, t: (hits(r, y, t) - alarms(r, y, t)) / len(r),
+        "four of them weigh": lambda r, y, t: (hits(r, y, t) - alarms(r, y, t)) / len(r),
         "costs t / (1 - t)": lambda r, y, t: (hits(r, y, t) - alarms(r, y, t) * t) / len(r),
         "odds are upside down": lambda r, y, t: (hits(r, y, t) - alarms(r, y, t) / odds(t)) / len(r),
         "divide by how many": lambda r, y, t: hits(r, y, t) - alarms(r, y, t) * odds(t),
@@ -83,7 +87,12 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "added the cost": lambda r, y, t: (hits(r, y, t) + alarms(r, y, t) * odds(t)) / len(r),
         "what finding them costs": lambda r, y, t: hits(r, y, t) / len(r),
         "in percent": lambda r, y, t: 100 * (hits(r, y, t) - alarms(r, y, t) * odds(t)) / len(r),
-        "At a threshold of 50%": lambda r, y, t: (hits(r, y, t) - alarms(r, y, t) / 3) / len(r),
+        "1/4 of a threshold": lambda r, y, t: (hits(r, y, t) - alarms(r, y, t) / 4) / len(r),
+        "At a threshold of 50%": lambda r, y, t: (hits(r, y, 0.2) - alarms(r, y, 0.2) * odds(0.2)) / len(r),
+        "by those who are treated": lambda r, y, t: (hits(r, y, t) - alarms(r, y, t) * odds(t)) / (r >= t).sum(),
+        "whatever their risk": lambda r, y, t: (y.sum() - (1 - y).sum() * odds(t)) / len(r),
+        "all of the healthy": lambda r, y, t: (hits(r, y, t) - (1 - y).sum() * odds(t)) / len(r),
+        "changed places": lambda r, y, t: (alarms(r, y, t) - hits(r, y, t) * odds(t)) / len(r),
     },
 }
 
@@ -161,7 +170,7 @@ RIGHT = {
         by_least_squares,
         first_that_fired,
         lambda dW, db: (dW[db != 0] / db[db != 0][:, None]).median(0).values,
-        lambda dW, db: dW.numpy()[[1]] / db.numpy()[1],
+        lambda dW, db: dW.numpy()[np.flatnonzero(db)[:1]] / db.numpy()[np.flatnonzero(db)[0]],
     ],
     "bytes_on_the_wire": [
         lambda d, h, r: 8 * d * h * r,
@@ -186,6 +195,14 @@ RIGHT = {
 def test_fedavg_step_has_a_hint_of_its_own_for_each():
     mistakes = WRONG["fedavg_step"]
     assert len({checks.fedavg_step(wrong).message for wrong in mistakes.values()}) == len(mistakes)
+
+
+# ---------------------------------------------------------------- what the lesson says
+
+
+def test_one_small_model_travels_in_about_as_many_bytes_as_all_rows_would():
+    made = cells.definitions(lessons.SOURCES / "03_federated_averaging.py", "sent_in_all", "rows_as_bytes")
+    assert 0.7 < made["sent_in_all"] / made["rows_as_bytes"] < 1.3
 
 
 # ---------------------------------------------------------------- what the lesson builds by hand

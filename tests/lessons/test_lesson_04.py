@@ -24,6 +24,7 @@ def odds(p):
 
 WRONG = {  # exercise -> words of the hint -> an answer that must get it
     "sensitivity": {
+        "you say 70": lambda low, high: max(high - low, abs(high)),
         "is *exchanged*": lambda low, high: high - low,
         "who moves the sum further": lambda low, high: high,
         "half of the range": lambda low, high: (high - low) / 2,
@@ -32,11 +33,16 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "never negative": lambda low, high: low,
     },
     "clipped_sum": {
+        "still a row for each patient": lambda g, C: g * (C / norms(g)).clamp(max=1),
+        "a parameter over all patients": lambda g, C: (g * (C / g.norm(dim=0)).clamp(max=1)).sum(0),
+        "the length of the whole table": lambda g, C: (g * (C / g.norm()).clamp(max=1)).sum(0),
+        "sum of *squares*": lambda g, C: (g * (C / g.abs().sum(1, keepdim=True).clamp_min(1e-9)).clamp(max=1)).sum(0),
         "You clip the *sum*": lambda g, C: g.sum(0) * (C / g.sum(0).norm()).clamp(max=1),
         "Nobody is clipped": lambda g, C: g.sum(0),
         "Every *number* is cut": lambda g, C: g.clamp(-C, C).sum(0),
         "Short rows are stretched": lambda g, C: (g * C / norms(g)).sum(0),
         "were dropped": lambda g, C: g[norms(g)[:, 0] <= C].sum(0),
+        "where `C` should stand": lambda g, C: (g * (2 / norms(g)).clamp(max=1)).sum(0),
         "That is the mean": lambda g, C: (g * (C / norms(g)).clamp(max=1)).mean(0),
         "squared norm": lambda g, C: (g * (C / norms(g) ** 2).clamp(max=1)).sum(0),
         "divide by it": lambda g, C: (g / g.norm(dim=1, keepdim=True) * g.norm(dim=1, keepdim=True).clamp(max=C)).sum(
@@ -50,9 +56,11 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "Epsilon itself is no factor": lambda p, e: odds(p) * e / (1 + odds(p) * e),
         "what the attacker knew before": lambda p, e: np.exp(e) / (1 + np.exp(e)),
         "is not one": lambda p, e: p + e,
+        "The probability is": lambda p, e: odds(p) * np.exp(2) / (1 + odds(p) * np.exp(2)),
         "the *least* certainty": lambda p, e: odds(p) / np.exp(e) / (1 + odds(p) / np.exp(e)),
     },
     "honest_epsilon": {
+        "added the epsilons of the rounds up": lambda spend, n, b, r, s: r * spend(b / n, s),
         "the very mistake": lambda spend, n, b, r, s: spend(b / n, r * n // b),
         "That is one round": lambda spend, n, b, r, s: spend(b / n, s),
         "counts messages": lambda spend, n, b, r, s: spend(b / n, r),
@@ -64,6 +72,7 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "not one": lambda spend, n, b, r, s: spend(1 / n, r * s),
         "never calls `spend`": lambda spend, n, b, r, s: 1.0,
         "How many really ran": lambda spend, n, b, r, s: spend(b / n, 17),
+        "where an argument should stand": lambda spend, n, b, r, s: spend(4 / n, 1500),
         "is drawn from 200 patients": lambda spend, n, b, r, s: spend(0.3, r * s),
     },
     "liars": {
@@ -111,7 +120,7 @@ RIGHT = {  # exercise -> answers written in other ways
         lambda spend, n, b, r, s: [spend(sampling, steps) for sampling, steps in [(b / n, r * s)]][0],
         lambda spend, n, b, r, s: np.float64(spend(np.divide(b, n), sum([s] * r))),
     ],
-    "liars": [{"A", "C", "D"}, ["d", "a", "c"], "ACD"],
+    "liars": [{"A", "C", "D"}, ["d", "a", "c"], "ACD", "A, C, D", "a c;d"],
 }
 
 
@@ -284,6 +293,11 @@ def test_figures_draw():
         plots.audit({"one": judged, "two": judged}, 1.0, 1e-5),
     ]
     assert all(isinstance(f, Figure) and len(plots.png(f)) > 2000 for f in made)
+
+
+def test_numbers_of_the_leak_have_their_unit_on_every_axis_that_shows_them():
+    left, right = plots.leak(np.arange(3.0), np.ones(2), np.ones(2), "pressure (mmHg)").axes
+    assert all("(mmHg)" in said for said in (left.get_ylabel(), right.get_xlabel(), right.get_ylabel()))
 
 
 def test_ticks_of_a_curve_are_those_of_all_its_lines():

@@ -44,17 +44,34 @@ def right_weight(other, x, p):
     return other * inverse(other - x, p)
 
 
+def by_whole_numbers(points, shares, p, factors):
+    weights = [math.prod(factors([b for b in points if b != a], a)) for a in points]
+    return sum(share * weight for share, weight in zip(shares, weights, strict=True)) % p
+
+
 WRONG = {  # exercise -> words of the hint -> an answer that must get it
     "masked_number": {
+        "never taken away": lambda me, n, m, mod: (n + sum(v for (a, _), v in m.items() if a == me)) % mod,
+        "never added": lambda me, n, m, mod: (n - sum(v for (_, b), v in m.items() if b == me)) % mod,
+        "nobody told": lambda me, n, m, mod: (n + sum(v if a == me else -v for (a, _), v in m.items())) % mod,
         "take everything modulo": lambda me, n, m, mod: signed(me, n, m),
         "The last step is missing": lambda me, n, m, mod: signed(me, n, m, -1),
         "nobody takes away": lambda me, n, m, mod: (n + sum(v for k, v in m.items() if me in k)) % mod,
         "nothing is taken modulo": lambda me, n, m, mod: n + sum(v for k, v in m.items() if me in k),
         "the other way round": lambda me, n, m, mod: signed(me, n, m, -1) % mod,
         "Nothing hides the number": lambda me, n, m, mod: n,
+        "by the alphabet": lambda me, n, m, mod: (
+            (n + sum(v if me == min(k) else -v for k, v in m.items() if me in k)) % mod
+        ),
         "You used every mask": lambda me, n, m, mod: (n + sum(m.values())) % mod,
     },
     "combine": {
+        "pow(x_j - x_i, -1, p)": lambda x, s, p: by_whole_numbers(
+            x, s, p, lambda rest, a: [b // (b - a) for b in rest]
+        ),
+        "what you divide by": lambda x, s, p: by_whole_numbers(
+            x, s, p, lambda rest, a: [math.prod(rest) // math.prod(b - a for b in rest)]
+        ),
         "still to be taken modulo p": lambda x, s, p: lagrange(x, s, p, right_weight, modulo=False),
         "The sign": lambda x, s, p: lagrange(x, s, p, lambda o, i, p: o * inverse(i - o, p)),
         "without weights": lambda x, s, p: sum(s) % p,
@@ -70,6 +87,7 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "do it on paper": lambda x, s, p: 17,
     },
     "safe_threshold": {
+        "*one* piece more": lambda n, c: n // 2 + 1 + c,
         "*more* than": lambda n, c: -(-(n + c) // 2),
         "counts twice": lambda n, c: n // 2 + 1,
         "majority of the honest": lambda n, c: (n - c) // 2 + 1,

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from fedlab_utils import attacks, data, plots, privacy
+from fedlab_utils import attacks, checks, data, plots, privacy
 from fedlab_utils.privacy import accounting
 
 # ---------------------------------------------------------------- exercises
@@ -23,6 +23,8 @@ def threshold(scores, member, fpr):
 
 WRONG = {  # exercise -> words of the hint -> an answer that must get it
     "found_at": {
+        "number of *all* patients": lambda s, m, f: ((s > np.quantile(s[~m], 1 - f)) & m).mean(),
+        "counts in percent": lambda s, m, f: (s[m] > np.percentile(s[~m], 1 - f)).mean(),
         "whom an attacker cannot know": lambda s, m, f: (s[m] > np.quantile(s[m], 1 - f)).mean(),
         "all patients together": lambda s, m, f: (s[m] > np.quantile(s, 1 - f)).mean(),
         "you counted the others": lambda s, m, f: (s[~m] > threshold(s, m, f)).mean(),
@@ -38,6 +40,9 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "*one* number": lambda s, m, f: s[m] > threshold(s, m, f),
     },
     "calibrated_score": {
+        "*all patients*": lambda t, shadow, m: t - shadow[~m].mean(),
+        "What does the *target* say": lambda t, shadow, m: shadow.mean(0, where=m) - shadow.mean(0, where=~m),
+        "Leave the sign": lambda t, shadow, m: np.abs(t - shadow.mean(0, where=~m)),
         "trained *with* the patient": lambda t, x, m: t - x.mean(0, where=m),
         "with *all* models": lambda t, x, m: t - x.mean(0),
         "without the target's own": lambda t, x, m: x.mean(0, where=~m),
@@ -99,6 +104,11 @@ CALIBRATED = [
     lambda t, x, m: pd.Series(t) - pd.DataFrame(x).mask(pd.DataFrame(m)).mean(),
     lambda t, x, m: t - np.nanmedian(np.where(m, np.nan, x), 0),
 ]
+
+
+def test_a_quantile_between_two_patients_is_told_that_it_lets_one_more_through():
+    told = [answer for answer in FOUND if "lets 2 through" in checks.found_at(answer).message]
+    assert told == [by_counting, *FOUND[3:4], FOUND[-1]]  # `round` in place of `int`, and the two plain quantiles
 
 
 RIGHT = {"found_at": FOUND, "calibrated_score": CALIBRATED, "blind": [{"P", "R"}, ["r", "p"], "PR"]}
@@ -192,6 +202,12 @@ def test_equal_auc_and_a_breach():
 
 
 # ---------------------------------------------------------------- figures
+
+
+def test_the_sizes_are_marked_up_to_the_largest():
+    found = attacks.AttackResult("one", np.arange(4000.0), np.arange(4000) % 2 == 0).tpr_at(0.01)
+    (ax,) = plots.leak_by_size({"small": (60, found), "large": (4046, found)}).axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["50", "100", "200", "500", "1000", "2000", "5000"]
 
 
 def test_figures_draw():

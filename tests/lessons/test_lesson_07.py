@@ -226,6 +226,12 @@ def test_boxes_with_the_same_randomness_differ_by_what_needs_no_key(teams):
 # ---------------------------------------------------------------- figures
 
 
+def test_colours_of_the_first_screen_say_what_they_stand_for():
+    counts = np.arange(6).reshape(2, 3)
+    axes = plots.locked_sum(counts, counts, counts.sum(0), ["A", "B"], np.arange(30, 33), "age (years)").axes
+    assert [ax.get_ylabel() for ax in axes[3:]] == ["patients", "value of a byte"]
+
+
 def test_figures_draw():
     rng = np.random.default_rng(0)
     counts, x = rng.integers(0, 9, (3, 12)), np.arange(30, 42)

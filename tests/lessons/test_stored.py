@@ -254,6 +254,15 @@ def test_an_error_is_refused_and_the_old_notebook_stays(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.ipynb"))
 
 
+def test_nothing_is_stored_of_a_progress_bar_that_has_wiped_itself_out(tmp_path):
+    bar = "print('\\r 50%', end=''); print('\\r     ', end=''); print('\\r', end='')"
+    nb = notebook(bar, bar + "; print('done')", "print('one'); print()")
+    lessons.execute(nb, tmp_path)
+    lessons.strip(nb)
+    shown = ["".join(o.text for o in cell.outputs) for cell in lessons.code_cells(nb)]
+    assert shown == ["", "done\n", "one\n\n"]
+
+
 def test_a_large_notebook_is_refused():
     (sentence,) = lessons.complaints(notebook("x = 1" + " " * lessons.LARGEST))
     assert "bytes" in sentence

@@ -19,6 +19,15 @@ def draw(n=1):
     return figure
 
 
+def test_a_baseline_never_lies_on_the_edge_of_the_axes():
+    for height in (0.79, 0.792, 1.0, -0.5):
+        _, ax = plots.figure(3, 2)
+        ax.plot([0, 1], [0.44, 0.777])
+        style.level(ax, height, "best possible")
+        low, high = ax.get_ylim()
+        assert low + 0.01 * (high - low) < height < high - 0.01 * (high - low)
+
+
 def linear(rgb):
     rgb = np.asarray(rgb)
     return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)

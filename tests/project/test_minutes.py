@@ -30,6 +30,20 @@ def test_maps_of_the_course_promise_the_same(place):
     assert rows == {source.stem[:2]: minutes.stated(source) for source in SOURCES}
 
 
+PAGES = sorted((ROOT / "docs").glob("[0-9]*.md"))
+PART = re.compile(r"^\| (.*?) \| \**([\d.]+)\** \|", re.M)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_parts_of_a_teaching_page_add_up_to_what_the_lesson_promises(page):
+    parts = [(name, float(time)) for name, time in PART.findall(page.read_text(encoding="utf-8"))]
+    promised = minutes.stated(lessons.SOURCES / f"{page.stem}.py")
+    for deep, whole in enumerate(promised):
+        added = sum(time for name, time in parts if not name.startswith("**") and name.startswith("◆") == deep)
+        assert added == pytest.approx(whole, abs=1)  # rows are whole minutes
+    assert tuple(time for name, time in parts if name.startswith("**")) in ((), promised)
+
+
 def test_minutes_are_counted_as_promised(tmp_path):
     words = " ".join(["word"] * 200)
     lesson = tmp_path / "99_test.py"
