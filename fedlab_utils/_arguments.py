@@ -16,7 +16,10 @@ _MOST_LETTERS = 60
 
 def brief(value) -> str:
     """A value as it would be typed, on one line and cut off where it is long: a table must not fill a sentence."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python writes out no number of more than a few thousand digits
+        return f"a very long {type(value).__name__}"
     return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}... ({type(value).__name__})"
 
 

@@ -1,5 +1,6 @@
 """From a table to hospitals that are ready to train: sources, cleaning, splits, and what hospitals agree on."""
 
+from fedlab_utils.data.cards import card as card
 from fedlab_utils.data.cleaning import add_age as add_age
 from fedlab_utils.data.cleaning import clean_hospital_network as clean_hospital_network
 from fedlab_utils.data.cleaning import drop_duplicate_records as drop_duplicate_records

@@ -192,7 +192,7 @@ def check_categories(column: str, values: Sequence) -> tuple[str, ...]:
     ValueError
         If it is no list, or names a value twice.
     """
-    if isinstance(values, str) or not len(values):
+    if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
         raise ValueError(f"categories[{column!r}] must be a list of values, not {values!r}.")
     text = tuple(cells.text_of(v).strip() for v in values)
     if len(set(text)) < len(text):

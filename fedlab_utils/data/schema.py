@@ -39,6 +39,8 @@ class Schema:
         Public knowledge about some of them: lowest and highest value, list of categories.
     granularity
         The same: the step between neighbouring values of a number, 1 for whole numbers, .1 for one decimal.
+    gaps
+        The same: all columns in which a value can be missing; None if that is not known.
     missing
         Cells of text that count as missing, by column; see `cells.key` for how they are compared.
     """
@@ -51,6 +53,7 @@ class Schema:
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     granularity: Mapping[str, float] = field(default_factory=dict)
+    gaps: tuple[str, ...] | None = None
     missing: Mapping[str, frozenset[str]] = field(default_factory=dict, repr=False)
 
     def tidy(self, frame: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,8 @@ from fedlab_utils._arguments import uploads
 
 if TYPE_CHECKING:
     from fedlab_utils.federated.plan import Here
-    from fedlab_utils.privacy import HospitalDP
+    from fedlab_utils.privacy import HospitalDP, RecordDP
+    from fedlab_utils.privacy.accounting import Events
 
 UPDATES = "model updates of each round"
 BYTES = 4  # a parameter travels as a 32-bit float
@@ -56,6 +57,10 @@ class Inside:
         What one round costs, as an event of dp-accounting, by who sees it: "server", "every hospital".
     sources
         Where the noise of each hospital comes from.
+    largest
+        Larger numbers of one hospital are cut off before noise comes to them; None stands for `max_norm`.
+    widen
+        Steps by which rounding can lengthen a change, where the noise pays for that.
     """
 
     noise_multiplier: float
@@ -63,6 +68,8 @@ class Inside:
     step: float
     events: Mapping[str, object]
     sources: Sequence[np.random.Generator] = ()
+    largest: float | None = None
+    widen: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -173,7 +180,17 @@ class Aggregator:
         """
         return 0.0
 
-    def noise_inside(self, sizes: Collection[int], d: int, promise: HospitalDP, steps: int) -> Inside:
+    def noise_inside(
+        self,
+        sizes: Collection[int],
+        d: int,
+        promise: HospitalDP | RecordDP,
+        steps: int,
+        *,
+        sampling: float = 1.0,
+        largest: float | None = None,
+        beside: Events = (),
+    ) -> Inside:
         """The noise that keeps a promise for so many rounds, for an aggregator with `adds_noise`.
 
         Parameters
@@ -183,7 +200,14 @@ class Aggregator:
         d
             Numbers in an update.
         promise, steps
-            What is promised, and in how many rounds the most diligent hospital takes part.
+            What is promised, and in how many rounds the most diligent hospital takes part. With `RecordDP` updates
+            are sums over records, each of which adds at most `max_grad_norm`.
+        sampling
+            Chance with which a unit is in the sum of a round, by its own coin flip.
+        largest
+            Largest size of one number of a hospital; by default the clip norm.
+        beside
+            What else is released about the same units under the same budget, as events of dp-accounting and counts.
         """
         raise NotImplementedError
 

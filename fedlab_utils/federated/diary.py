@@ -20,6 +20,7 @@ from fedlab_utils.federated.runs import FederatedRun
 from fedlab_utils.privacy import FOLLOWS, Entry, Ledger, Mechanism, RecordDP
 
 MODELS = "global models of each round"
+TESTED = "metrics on test rows"
 
 
 class Diary:
@@ -131,7 +132,7 @@ def entries(
     """
     everybody, detail = ", ".join(names), f"{len(mechanisms)} runs"
     on_a_grid = {MODELS if server else sees or MODELS: f", grid step {step:.2g}"} if step else {}
-    tested = Entry("metrics on test rows", everybody, "outsider", detail=detail)
+    tested = Entry(TESTED, everybody, "outsider", detail=detail)
     in_the_open = (Entry(sees, everybody, "server", detail=detail + on_a_grid.get(sees, "")),) if sees else ()
     if promise is None:
         given = Entry(MODELS, everybody, "every hospital", detail=detail + on_a_grid.get(MODELS, ""))

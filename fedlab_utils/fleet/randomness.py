@@ -22,6 +22,8 @@ BOOTSTRAP = 7  # `attacks`: intervals of results
 AGREEMENT = 8  # `data`: coins with which sums are rounded before they travel through an aggregator
 DROPOUT = 9  # `federated`: which hospitals fall silent in a round
 NOISE_SHARES = 10  # `federated`, `secagg`: noise that hospitals add to their words, of each of them
+CRITIC_COINS, CRITIC_NOISE = 11, 12  # `synth`: rows of a critic's batch, and noise on their sum, of each hospital
+SUMS_NOISE = 13  # `synth`: noise that hospitals add to sums of their rows, of each of them
 # `synth` trains and samples by (k, 2) and (k, 3), as `federated` draws lotteries: nothing compares the two, and other
 # numbers would change every synthetic patient in the lessons.
 GENERATOR_TRAINING, GENERATOR_SAMPLING = 2, 3

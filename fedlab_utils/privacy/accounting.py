@@ -144,7 +144,8 @@ def calibrated(
             elif here[1] != before[1]:
                 steepness = (here[0] - before[0]) / (here[1] - before[1])
             before = here
-            proposal = noise * (_AIM * target / spent) ** steepness
+            power = steepness * math.log(_AIM * target / spent)
+            proposal = noise * math.exp(power) if power < 700 else math.inf  # steep where hardly anything changes
         if not low < proposal < high:
             proposal = 2 * low if high == math.inf else math.sqrt(max(low, high / 4) * high)
         noise = proposal

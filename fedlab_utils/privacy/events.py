@@ -17,7 +17,7 @@ import numpy as np
 from dp_accounting import pld, rdp
 from dp_accounting.pld import privacy_loss_distribution
 from dp_accounting.privacy_accountant import NeighboringRelation
-from scipy.special import ive
+from scipy.special import gammaln, ive, logsumexp
 
 BLANK = NeighboringRelation.REPLACE_SPECIAL  # a unit's record, or a blank that adds nothing to a sum
 WHOLE_ORDERS = range(2, 257)  # the bound of Skellam noise is proven for whole orders above 1 only
@@ -40,6 +40,8 @@ class SharedNoiseDpEvent(dp_accounting.DpEvent):
     cells
         For counts: a unit changes at most so many numbers, each by one. Then the loss is computed exactly. 0 stands
         for any change of these lengths.
+    sampling_probability
+        Chance with which a unit is in the sum at all, by its own coin flip; 1 is no sampling.
     """
 
     share: float
@@ -47,7 +49,13 @@ class SharedNoiseDpEvent(dp_accounting.DpEvent):
     l2: float
     l1: float
     cells: int = 0
-    name: ClassVar[str] = "noise in shares"
+    sampling_probability: float = 1.0
+    kind: ClassVar[str] = "noise in shares"
+
+    @property
+    def name(self) -> str:
+        """In the ledger's words."""
+        return self.kind if self.sampling_probability == 1 else f"{self.kind}, Poisson-sampled"
 
     @property
     def variance(self) -> float:
@@ -62,7 +70,7 @@ class SharedNoiseDpEvent(dp_accounting.DpEvent):
     @property
     def exact(self) -> bool:
         """Whether its privacy loss distribution is known."""
-        return 0 < self.cells and self.variance <= _LARGEST
+        return 0 < self.cells and self.variance <= _LARGEST and self.sampling_probability == 1
 
     def among(self, honest: int) -> SharedNoiseDpEvent:
         """The same with another number of honest members."""
@@ -85,7 +93,7 @@ class SkellamDpEvent(SharedNoiseDpEvent):
     with ``3 l1 / (2 mu)`` in the place of the second part. Reading mu as half the variance is the classic slip.
     """
 
-    name: ClassVar[str] = "Skellam, in shares"
+    kind: ClassVar[str] = "Skellam, in shares"
 
     def concentrated(self) -> dp_accounting.ZCDpEvent:
         mu, square = self.variance, self.l2**2
@@ -107,7 +115,7 @@ class DiscreteGaussianDpEvent(SharedNoiseDpEvent):
     number of shares of variance v: nothing worth the name from a standard deviation of two steps a share on.
     """
 
-    name: ClassVar[str] = "discrete Gaussian, in shares"
+    kind: ClassVar[str] = "discrete Gaussian, in shares"
 
     def concentrated(self) -> dp_accounting.ZCDpEvent:
         k = np.arange(1, self.honest)
@@ -146,9 +154,32 @@ class RdpAccountant(rdp.RdpAccountant):
     """That of dp-accounting, which also knows noise in shares, by its concentrated bound."""
 
     def _maybe_compose(self, event, count, do_compose):
+        if isinstance(event, SharedNoiseDpEvent) and event.sampling_probability < 1:
+            if self.neighboring_relation is not BLANK:
+                return self.CompositionErrorDetails(invalid_event=event, error_message="Only for a unit or a blank.")
+            if do_compose:
+                self._rdp += count * _sampled(event.concentrated(), event.sampling_probability, self._orders)
+            return None
         if isinstance(event, SharedNoiseDpEvent):
             event = event.concentrated()
         return super()._maybe_compose(event, count, do_compose)
+
+
+def _sampled(whole: dp_accounting.ZCDpEvent, q: float, orders: np.ndarray) -> np.ndarray:
+    """What each whole order costs where a unit is there with chance q, from what it costs where it is there for sure.
+
+    Noise around s and noise around 0 are the same turned round the middle, so of the two directions the one from the
+    mixture counts (Mironov et al., arXiv:1908.10530, Theorem 5), whose moments are a binomial sum of those without
+    sampling (as in Zhu and Wang, ICML 2019, without the factor 3 for noise that is not symmetric). Rounding and the
+    batch's other records are alike in both worlds, and a mixture of pairs costs at most what the worst pair does.
+    """
+    a, times = orders[:, None].astype(float), np.arange(orders.max() + 1.0)
+    inside = times <= a
+    choose = gammaln(a + 1) - gammaln(times + 1) - gammaln(np.where(inside, a - times, 0) + 1)
+    moment = np.where(times > 1, (times - 1) * (whole.xi + whole.rho * times), 0.0)
+    terms = choose + times * math.log(q) + np.where(inside, a - times, 0) * math.log1p(-q) + moment
+    amplified = logsumexp(np.where(inside, terms, -np.inf), axis=1) / (orders - 1)
+    return np.minimum(amplified.clip(0), whole.xi + whole.rho * orders)
 
 
 @lru_cache(maxsize=64)

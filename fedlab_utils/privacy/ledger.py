@@ -178,7 +178,7 @@ class Ledger:
         for e in entries:
             dealings.setdefault((e.dealing, e.what), {}).setdefault(e.hospital, []).append(e.mechanism)
         if len({e.dealing for e in entries} - {None}) > 1:  # nobody knows who was where: at least as bad as each
-            worst = [_dominating(list(by_hospital.values())) for by_hospital in dealings.values()]
+            worst = [m for by_hospital in dealings.values() for m in _dominating(list(by_hospital.values()))]
             return composed(worst, delta, method)
         groups: dict[str, list[Mechanism]] = {}
         for e in entries:
@@ -347,11 +347,21 @@ def _in_words(entry: Entry, spent: float) -> str:
     return f"epsilon {spent:.3g}, delta {m.delta:g} for one {m.unit}{seeded}"
 
 
-def _dominating(hospitals: list[list[Mechanism]]) -> Mechanism:
-    """One mechanism that reveals at least as much as any of these hospitals' own: all the worst numbers at once."""
+def _dominating(hospitals: list[list[Mechanism]]) -> list[Mechanism]:
+    """What reveals at least as much as any of these hospitals' own, wherever a patient was: the worst of each number.
+
+    Other noise than Gaussian has no worst number. It composes where it is the same in all hospitals, release by
+    release, as noise in shares is.
+    """
     every = [m for own in hospitals for m in own]
     if any(m.event is not None for m in every):
-        raise ValueError("Hospitals were dealt out differently in these runs; only Gaussian noise composes over that.")
+        alike = list(zip(*hospitals, strict=False))
+        if len(every) != len(alike) * len(hospitals) or any(len({m.event for m in one}) > 1 for one in alike):
+            raise ValueError(
+                "Hospitals were dealt out differently in these runs; only Gaussian noise, or noise that all of them "
+                "share, composes over that."
+            )
+        return [max(one, key=lambda m: m.steps) for one in alike]
     # Epsilon falls with the noise and rises with rate and steps, so the worst of each is an upper bound.
     noise, rate = min(m.noise_multiplier for m in every), max(m.sampling for m in every)
-    return Mechanism(noise, rate, max(sum(m.steps for m in own) for own in hospitals))
+    return [Mechanism(noise, rate, max(sum(m.steps for m in own) for own in hospitals))]

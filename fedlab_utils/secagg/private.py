@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from typing import ClassVar
@@ -22,7 +22,7 @@ from fedlab_utils._arguments import draws, number, numbers, one_of, uploads, who
 from fedlab_utils.federated.aggregators import Inside, Round
 from fedlab_utils.fleet.randomness import NOISE_SHARES, ROUNDING, generator, noise_generator
 from fedlab_utils.privacy import HospitalDP, Ledger, Mechanism, RecordDP
-from fedlab_utils.privacy.accounting import calibrated, composed, noise_for
+from fedlab_utils.privacy.accounting import calibrated, composed, merged, noise_for
 from fedlab_utils.secagg.grid import checked_bits
 from fedlab_utils.secagg.in_process import Outcome, run
 from fedlab_utils.secagg.messages import Setup, default_threshold
@@ -93,6 +93,7 @@ def private_sum(
     malicious: bool = True,
     drop: dict[int, str] | None = None,
     units: int | None = None,
+    records: int = 1,
     seed: int = 0,
 ) -> PrivateTotal:
     """The sum of one vector of each hospital, by the protocol, with the noise of a promise inside.
@@ -126,8 +127,8 @@ def private_sum(
         can have, whoever survives.
     drop
         Who falls silent when, as in `run`.
-    units
-        How many records (or hospitals) there are, if that is public.
+    units, records
+        How many records (or hospitals) there are, if that is public; the most records of one patient.
     seed
         Of noise and coins if the promise is not secure. They depend on the vectors as well, so that other vectors meet
         other noise.
@@ -143,7 +144,7 @@ def private_sum(
     n, d = vectors.shape
     how = dict(bits=checked_bits(bits), malicious=malicious, colluding=colluding)
     plain = Setup(n, default_threshold(n) if threshold is None else threshold, d, **how)
-    one = _Layout(plain, promise, cells, sensitivity, limit, noise, viewer)
+    one = SumLayout(plain, promise, cells, sensitivity, limit, noise, viewer)
     multiplier = _enough(promise, lambda z: Mechanism(event=one.event(z), delta=promise.delta).epsilon, bool(cells))
     scale = one.scale(multiplier)
     setup = Setup(n, plain.threshold, d, **how, share=scale.share)
@@ -151,9 +152,7 @@ def private_sum(
     words = np.stack([one.words(v, scale, *own) for v, own in zip(vectors, sources, strict=True)])
     outcome = run(words, setup, drop=drop)
     total = signed(outcome.total)
-    about = dict(delta=promise.delta, unit=promise.unit, units=units, secret=promise.secure)
-    events = {who: one.event(multiplier).among(honest(setup, who)) for who in VIEWERS}
-    mechanisms = {who: Mechanism(event.noise_multiplier, event=event, **about) for who, event in events.items()}
+    mechanisms = one.mechanisms(multiplier, units=units, records=whole("records", records))
     sd = math.sqrt(scale.share * len(outcome.survivors)) * scale.step
     return PrivateTotal(total if cells else total * scale.step, sd, mechanisms, setup, outcome)
 
@@ -192,8 +191,11 @@ def _checked(vectors, promise, cells, sensitivity, limit, noise, viewer, units) 
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """How vectors become words for one promise: steps, noise and what it costs, by the noise multiplier."""
+class SumLayout:
+    """How vectors become words for one promise: steps, noise and what it costs, by the noise multiplier.
+
+    The attributes are those of `private_sum`; `setup` needs no share of noise.
+    """
 
     setup: Setup
     promise: RecordDP | HospitalDP
@@ -227,6 +229,13 @@ class _Layout:
             return kind(scale.share, members, math.sqrt(self.cells), float(self.cells), self.cells)
         d = self.setup.words
         return SkellamDpEvent(scale.share, members, *_lengths(self.sensitivity / scale.step + math.sqrt(d), d))
+
+    def mechanisms(self, multiplier: float, **about) -> dict[str, Mechanism]:
+        """What the sum costs, by viewer; `about` is what else a `Mechanism` says of units."""
+        p, event = self.promise, self.event(multiplier)
+        by_viewer = {who: event.among(honest(self.setup, who)) for who in VIEWERS}
+        about |= dict(delta=p.delta, unit=p.unit, secret=p.secure)
+        return {who: Mechanism(seen.noise_multiplier, event=seen, **about) for who, seen in by_viewer.items()}
 
     def words(self, vector: np.ndarray, scale: Scale, rng: np.random.Generator, draw: dict[str, Sampler]) -> np.ndarray:
         """What one hospital masks: clipped, on whole steps, and noisy."""
@@ -329,41 +338,45 @@ class PrivateSum(MaskedSum):
         self._setup(self._several(n), 1)
         return 0.0
 
-    def noise_inside(self, sizes: Collection[int], d: int, promise: HospitalDP, steps: int) -> Inside:
+    def noise_inside(self, sizes, d, promise, steps, *, sampling=1.0, largest=None, beside=()) -> Inside:
         from fedlab_utils.privacy.events import SkellamDpEvent
 
-        clip, setups = promise.max_update_norm, {n: self._setup(n, d) for n in sizes}
+        # A whole update is clipped shorter than the norm, to leave room for its rounding; a record's share of one is
+        # rounded with all others, so there the noise has to pay for it.
+        by_record, setups = isinstance(promise, RecordDP), {n: self._setup(n, d) for n in sizes}
+        clip = promise.max_grad_norm if by_record else promise.max_update_norm
+        plain = Inside(0.0, clip, 0.0, {}, largest=largest, widen=math.sqrt(d) if by_record else 0.0)
 
         def events(multiplier: float) -> dict[str, SkellamDpEvent]:
             # Of rounds of several sizes the worst of everything: it costs at least what each of them does.
-            scales = {n: self._scale(setup, multiplier, clip) for n, setup in setups.items()}
+            scales = {n: self._scale(setup, replace(plain, noise_multiplier=multiplier)) for n, setup in setups.items()}
             least = min(scales[n].share * honest(setup) for n, setup in setups.items())
             found = {}
             for viewer in VIEWERS:
                 members = min(honest(setup, viewer) for setup in setups.values())
                 more = min(honest(setup, viewer) / honest(setup) for setup in setups.values())
                 lengths = _lengths(math.sqrt(least) / multiplier, d)
-                found[viewer] = SkellamDpEvent(least * more / members, members, *lengths)
+                found[viewer] = SkellamDpEvent(least * more / members, members, *lengths, 0, sampling)
             return found
 
         def spend(multiplier: float) -> float:
-            return composed(((events(multiplier)[HOSPITALS], steps),), promise.delta, "rdp")
+            return composed(merged(((events(multiplier)[HOSPITALS], steps), *beside)), promise.delta, "rdp")
 
         multiplier = _enough(promise, spend, exact=False)
-        step = max(self._scale(setup, multiplier, clip).step for setup in setups.values())
-        return Inside(multiplier, clip, step, events(multiplier))
+        plain = replace(plain, noise_multiplier=multiplier, events=events(multiplier))
+        return replace(plain, step=max(self._scale(setup, plain).step for setup in setups.values()))
 
     def in_round(self, this: Round, run: int) -> PrivateSum:
         own = super().in_round(this, run)
         members = np.sort(np.concatenate([this.here.members[run], this.silent.members[run]]))
         noise = this.inside[run]
-        sources = [noise.sources[h] for h in members]
-        vars(own).update(inside=Inside(noise.noise_multiplier, noise.max_norm, noise.step, noise.events, sources))
+        vars(own).update(inside=replace(noise, sources=[noise.sources[h] for h in members]))
         return own
 
-    def _scale(self, setup: Setup, multiplier: float, clip: float) -> Scale:
-        about = dict(n=setup.n, members=honest(setup), bits=self.bits)
-        return scaled(multiplier, clip, largest=clip, **about)
+    def _scale(self, setup: Setup, inside: Inside) -> Scale:
+        about = dict(n=setup.n, members=honest(setup), bits=self.bits, widen=inside.widen)
+        largest = inside.max_norm if inside.largest is None else inside.largest
+        return scaled(inside.noise_multiplier, inside.max_norm, largest=largest, **about)
 
     def _prepared(self, updates, weights, alive, rng) -> tuple[np.ndarray, Scale, Setup, np.ndarray]:
         if self.inside is None:
@@ -373,7 +386,8 @@ class PrivateSum(MaskedSum):
         if (weights != 1).any():
             raise ValueError(f"weights must be 1 for each hospital in a private sum; got {weights.tolist()}.")
         n, d = updates.shape
-        scale = self._scale(self._setup(n, d), self.inside.noise_multiplier, self.inside.max_norm)
+        scale, largest = self._scale(self._setup(n, d), self.inside), self.inside.largest
+        updates = updates if largest is None else updates.clip(-largest, largest)
         steps = np.floor(updates / scale.step + rng.random(updates.shape)).astype(np.int64)
         noise = np.stack([skellam(scale.share, d, source) for source in self.inside.sources])
         setup = self._setup(n, d, scale.share)

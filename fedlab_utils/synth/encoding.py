@@ -15,7 +15,7 @@ is learnt from patients has to be paid for when the result is to be private.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -76,6 +76,15 @@ class Column:
         return bool(self.knots)
 
     @property
+    def in_words(self) -> str:
+        """Which values it can have."""
+        if self.is_number:
+            what = f"{self.low:g} to {self.high:g}, by {self.step:g}"
+        else:
+            what = ", ".join(map(str, self.values))
+        return what + (", or missing" if self.missing else "")
+
+    @property
     def width(self) -> int:
         """Columns of the encoded table that it takes."""
         if not self.is_number:
@@ -127,10 +136,12 @@ class Column:
     def codes(self, column: pd.Series) -> np.ndarray:
         """Number of each row's category, missing last, -1 for values that are none of them."""
         number = {text: k for k, text in enumerate(_texts(self.values))}
-        text = schemas.as_text(column.astype(object))
+        # Of each value only its first occurrence is read: text is slow, and there are few values.
+        place, distinct = pd.factorize(column.astype(object), use_na_sentinel=False)
+        text = schemas.as_text(pd.Series(distinct, dtype=object))
         stranger = text.notna() if self.missing else np.ones(len(text), bool)
         code = text.map(number)
-        return code.fillna(-1).where(code.notna() | stranger, len(self.values)).to_numpy(int)
+        return code.fillna(-1).where(code.notna() | stranger, len(self.values)).to_numpy(int)[place]
 
     def _fine(self, numbers: np.ndarray) -> np.ndarray:
         """Each number moved to the nearest value that the column can have."""
@@ -259,7 +270,7 @@ def learn(
     if isinstance(frame, pd.DataFrame):
         frame = frame.set_axis(frame.columns.map(str), axis=1).reset_index(drop=True)
     reading.check("frame", frame, fewest=2)
-    named = (*known.numeric, *known.categorical, *known.bounds, *categories, *known.granularity)
+    named = (*known.numeric, *known.categorical, *known.bounds, *categories, *known.granularity, *(known.gaps or ()))
     if stray := [c for c in named if c not in frame]:
         raise ValueError(f"schema names {brief(stray[0])}, which is not a column of the table.")
     frame, checked = reading.one(frame, bounds=known.bounds, categories=categories)
@@ -278,7 +289,9 @@ def learn(
         else:
             bounds, step = checked.bounds.get(name), known.granularity.get(name)
             columns.append(_number(column, bounds, step, transform, rng, learnt))
-        if columns[-1].missing:
+        if name in (known.gaps or ()):
+            columns[-1] = replace(columns[-1], missing=True)
+        elif columns[-1].missing:
             learnt.append((name, "missing", "values can be missing"))
     return Encoder(tuple(columns), tuple(learnt))
 

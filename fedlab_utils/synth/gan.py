@@ -30,7 +30,7 @@ from fedlab_utils import fleet
 from fedlab_utils.fleet import Params
 
 NOISE = 32  # numbers of noise that the generator starts from
-_LEAK = 0.2  # slope of LeakyReLU below zero
+LEAK = 0.2  # slope of LeakyReLU below zero
 _MOST_OFTEN = 10  # times that a row with a rare label is drawn for once that it would be without balancing
 
 
@@ -78,7 +78,7 @@ def forward(params: Params, X: Tensor) -> Tensor:
     """Outputs ``[K, n, out]`` of networks with LeakyReLU, from ``[K, n, in]``."""
     for last, (weight, bias) in enumerate(zip(params.weights, params.biases, strict=True), 1 - len(params.biases)):
         X = torch.baddbmm(bias.unsqueeze(1), X, weight.transpose(1, 2))
-        X = X if last == 0 else F.leaky_relu(X, _LEAK)
+        X = X if last == 0 else F.leaky_relu(X, LEAK)
     return X
 
 
@@ -91,8 +91,8 @@ def slope(params: Params, X: Tensor) -> Tensor:
     sides = []
     with torch.no_grad():
         for weight, bias in zip(params.weights[:-1], params.biases[:-1], strict=True):
-            X = F.leaky_relu(torch.baddbmm(bias.unsqueeze(1), X, weight.transpose(1, 2)), _LEAK)
-            sides.append((X > 0).to(X).mul_(1 - _LEAK).add_(_LEAK))
+            X = F.leaky_relu(torch.baddbmm(bias.unsqueeze(1), X, weight.transpose(1, 2)), LEAK)
+            sides.append((X > 0).to(X).mul_(1 - LEAK).add_(LEAK))
     back = params.weights[-1].expand(-1, X.shape[1], -1)
     for side, weight in zip(reversed(sides), reversed(params.weights[:-1]), strict=True):
         back = torch.bmm(back * side, weight)

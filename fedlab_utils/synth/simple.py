@@ -38,7 +38,8 @@ def fit_copula(data: np.ndarray, encoder: Encoder) -> Arrays:
     """
     levels = _levels(data, encoder)
     there = np.stack([code >= 0 for code in levels], axis=1).astype(float)
-    means, coefficients = zip(*map(_steps, levels), strict=True)
+    counts = [np.bincount(code[code >= 0], minlength=1) for code in levels]
+    means, coefficients = zip(*map(steps_of, counts), strict=True)
     scores = np.stack([np.where(code >= 0, m[code], 0) for m, code in zip(means, levels, strict=True)], axis=1)
     both = np.maximum(there.T @ there, 1)  # rows in which neither of two columns is missing
     beside = scores.T @ there / both  # mean score of one where the other is there
@@ -95,12 +96,14 @@ def _levels(data: np.ndarray, encoder: Encoder) -> list[np.ndarray]:
     return found
 
 
-def _steps(code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of the bell curve over each level's stretch ``[levels]``, and the Hermite coefficients of these steps."""
-    counts = np.bincount(code[code >= 0], minlength=1)
-    cuts = _inverse_normal(np.cumsum(counts)[:-1] / max(counts.sum(), 1))
+def steps_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the bell curve over each level's stretch ``[levels]``, and the Hermite coefficients of these steps.
+
+    The stretches are as long as `counts` ``[levels]``, or shares, say.
+    """
+    cuts = inverse_normal(np.cumsum(counts)[:-1] / max(counts.sum(), 1e-12))
     density = np.exp(-(cuts**2) / 2) / np.sqrt(2 * np.pi)
-    means = -np.diff(density, prepend=0, append=0) * counts.sum() / np.maximum(counts, 1)
+    means = -np.diff(density, prepend=0, append=0) * counts.sum() / np.maximum(counts, 1e-12)
     before, polynomial, found = np.zeros_like(cuts), np.ones_like(cuts), []
     for k in range(1, _DEGREES + 1):
         found.append(density * polynomial @ np.diff(means) / np.sqrt(k))
@@ -121,7 +124,7 @@ def sample_copula(arrays: Arrays, encoder: Encoder, n: int, rng: np.random.Gener
     rows = np.zeros((n, encoder.width), np.float32)
     for k, (start, end, choice) in enumerate(parts(encoder)):
         if choice:
-            edges = _inverse_normal(np.cumsum(arrays["shares"][start:end])[:-1])
+            edges = inverse_normal(np.cumsum(arrays["shares"][start:end])[:-1])
             rows[np.arange(n), start + np.searchsorted(edges, scores[:, k])] = 1
         else:
             rows[:, start] = scores[:, k]
@@ -163,6 +166,6 @@ FITTERS = {"independent": fit_independent, "copula": fit_copula, "interpolate": 
 SAMPLERS = {"independent": sample_copula, "copula": sample_copula, "interpolate": sample_interpolate}
 
 
-def _inverse_normal(level: np.ndarray) -> np.ndarray:
+def inverse_normal(level: np.ndarray) -> np.ndarray:
     """Normal scores of levels between 0 and 1, at most 5 away from 0."""
     return torch.special.ndtri(torch.as_tensor(level).clamp(3e-7, 1 - 3e-7)).numpy()

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -24,13 +24,15 @@ from fedlab_utils._progress import progress
 from fedlab_utils.data.schema import Schema
 from fedlab_utils.fleet import Params, one_thread
 from fedlab_utils.fleet.randomness import GENERATOR_SAMPLING, GENERATOR_TRAINING, generator
-from fedlab_utils.synth import encoding, gan
+from fedlab_utils.privacy import Ledger
+from fedlab_utils.synth import encoding, gan, sums
 from fedlab_utils.synth.encoding import Encoder, Transform
+from fedlab_utils.synth.levels import Levels
 from fedlab_utils.synth.simple import FITTERS, SAMPLERS
 
 Method = Literal["gan", "wgan_gp", "independent", "copula", "interpolate"]
 
-_GANS = ("gan", "wgan_gp")
+_GANS = ("gan", "wgan_gp", "dp_gan")
 _PIECE = 10_000  # rows made at a time
 _MOST_TRIES = 200  # pieces drawn in search of rows that fulfil `where`
 
@@ -49,15 +51,26 @@ class Synthesizer:
         Everything else that was learnt: weights of the generators, or the numbers of a baseline. With
         "interpolate" these are the patients themselves.
     losses
-        ``[steps, 2, K]``: loss of generator and critic in each step; empty for baselines.
+        ``[steps, 2, K]``: loss of generator and critic in each step; empty for all others.
+    bins
+        Levels of a number at most, where sums over hospitals were learnt; 0 elsewhere.
+    about
+        What a table drawn from it says of itself in ``frame.attrs``: method, promise, hospitals, columns; empty for
+        `fit`, which promises nothing.
+    ledger, messages
+        Of `fit_federated`: what was released about patients, and who sent what; see `transcript`. They are not saved.
     """
 
-    method: Method
+    method: str
     encoder: Encoder
     arrays: dict[str, np.ndarray]
     label: str | None
     n_models: int
     losses: np.ndarray
+    bins: int = 0
+    about: dict = field(default_factory=dict)
+    ledger: Ledger = Ledger()
+    messages: tuple[tuple, ...] = ()
 
     def __repr__(self) -> str:
         return f"Synthesizer({self.method!r}, {len(self.encoder.columns)} columns, {self.n_models} models)"
@@ -74,6 +87,12 @@ class Synthesizer:
         step, model = (index.ravel() for index in np.indices((steps, models)))
         both = {"generator": self.losses[:, 0].ravel(), "critic": self.losses[:, 1].ravel()}
         return pd.DataFrame({"step": step + 1, "model": model, **both})
+
+    @property
+    def transcript(self) -> pd.DataFrame:
+        """Who sent what to whom while it was learnt: model, sender, receiver, what, messages (how many), bytes."""
+        columns = ["model", "sender", "receiver", "what", "messages", "bytes"]
+        return pd.DataFrame(self.messages, columns=columns)
 
     def sample(
         self, n: int, *, seed: int = 0, model: int = 0, where: Mapping[str, object] | None = None
@@ -104,7 +123,7 @@ class Synthesizer:
         if not isinstance(where, Mapping):
             raise ValueError(f"where must name columns and their values, as {{'outcome': 1}}; got {brief(where)}.")
         wanted = {name: self._code(name, value) for name, value in where.items()}
-        given = wanted.pop(self.label, None) if self.method in _GANS else None
+        given = wanted.pop(self.label, None) if self.bins or self.method in _GANS else None
         rng = generator(seed, model, GENERATOR_SAMPLING)
         found, n_found = [], 0
         for _ in range(-(-n // _PIECE) + _MOST_TRIES * bool(wanted)):
@@ -115,7 +134,9 @@ class Synthesizer:
             found.append(rows)
             n_found += len(rows)
             if n_found >= n:
-                return self.encoder.decode(np.concatenate(found)[:n])
+                made = self.encoder.decode(np.concatenate(found)[:n])
+                made.attrs["synthetic"] = {"method": self.method, **self.about, "model": model, "seed": seed}
+                return made
         raise ValueError(f"where={brief(dict(where))} is too rare: {n_found} of {_MOST_TRIES * _PIECE} drawn rows fit.")
 
     def save(self, path: str | PathLike) -> None:
@@ -126,7 +147,8 @@ class Synthesizer:
         ValueError
             If `path` is no path.
         """
-        about = {"method": self.method, "label": self.label, "n_models": self.n_models, **self.encoder.as_json()}
+        about = {name: getattr(self, name) for name in ("method", "label", "n_models", "bins", "about")}
+        about |= self.encoder.as_json()
         with open(arguments.path("path", path), "wb") as file:
             np.savez(file, about=json.dumps(about, allow_nan=False), losses=self.losses, **self.arrays)
 
@@ -141,12 +163,16 @@ class Synthesizer:
 
     def _draw(self, n: int, model: int, given: int | None, rng: np.random.Generator) -> np.ndarray:
         """Encoded rows ``[n, width]``; `given` is the number of the label's category, None to draw it too."""
-        if self.method not in _GANS:
+        if not self.bins and self.method not in _GANS:
             return SAMPLERS[self.method](self.arrays, self.encoder, n, rng)
-        layout = _layout(self.encoder, self.label)
         code = np.full(n, given)
         if given is None and self.label is not None:
-            code = rng.choice(layout.n_given, size=n, p=self.arrays["label_shares"][model])
+            shares = self.arrays["label_shares"][model]
+            code = rng.choice(len(shares), size=n, p=shares)
+        if self.bins:
+            arrays = {name: array[model] for name, array in self.arrays.items()}
+            return sums.draw(arrays, Levels(self.encoder, self.bins), self.label, code, rng)
+        layout = _layout(self.encoder, self.label)
         label = torch.eye(layout.n_given)[code] if layout.n_given else torch.zeros(n, 0)
         tensors = [torch.from_numpy(self.arrays[f"layer_{i}"][[model]]) for i in range(len(self.arrays) - 1)]
         with torch.no_grad(), one_thread():
@@ -222,7 +248,7 @@ def fit(
     ValueError
         With one sentence, if an argument or the table cannot be used.
     """
-    one_of("method", method, (*_GANS, *FITTERS))
+    one_of("method", method, get_args(Method))
     wasserstein = method == "wgan_gp"
     critic_steps = (2 if wasserstein else 1) if critic_steps is None else critic_steps
     average = (0.998 if wasserstein else 0.0) if average is None else number("average", average)
@@ -331,10 +357,11 @@ def _read(file: BinaryIO) -> Synthesizer:
         arrays = dict(stored)
     about = json.loads(str(arrays.pop("about")))
     encoder, losses = Encoder.from_json(about), arrays.pop("losses")
-    method, n_models = one_of("method", about["method"], (*_GANS, *FITTERS)), whole("n_models", about["n_models"])
+    bins, n_models = whole("bins", about.get("bins", 0), 0), whole("n_models", about["n_models"])
+    method = one_of("method", about["method"], sums.METHODS if bins else (*_GANS, *FITTERS))
     if losses.shape[1:] != (2, n_models):
         raise ValueError(f"losses must be [steps, 2, {n_models}]; got {losses.shape}.")
-    return Synthesizer(method, encoder, arrays, about["label"], n_models, losses)
+    return Synthesizer(method, encoder, arrays, about["label"], n_models, losses, bins, about.get("about", {}))
 
 
 def _layout(encoder: Encoder, label: str | None) -> gan.Layout:

@@ -169,6 +169,10 @@ def a_ledger(**about):
     return privacy.Ledger().add(**dict(what="sums", hospital="A", viewer="server") | about)
 
 
+def test_a_budget_that_no_noise_keeps_is_out_of_reach_and_no_overflow():
+    assert accounting.calibrated(lambda noise: 1 + 1e-9 / noise, 0.01, 5.0) is None
+
+
 BAD = {
     "noise_multiplier": lambda: privacy.Mechanism("1"),
     "noise_multiplier ": lambda: privacy.Mechanism(-1.0),

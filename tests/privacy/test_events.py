@@ -7,12 +7,13 @@ import dp_accounting
 import numpy as np
 import pytest
 from dp_accounting import pld, rdp
+from dp_accounting.privacy_accountant import NeighboringRelation
 from scipy.optimize import brentq
 from scipy.special import ive, logsumexp
 
 from fedlab_utils import privacy
 from fedlab_utils.privacy import accounting
-from fedlab_utils.privacy.events import DiscreteGaussianDpEvent, SkellamDpEvent
+from fedlab_utils.privacy.events import BLANK, DiscreteGaussianDpEvent, RdpAccountant, SkellamDpEvent
 from fedlab_utils.privacy.ledger import Ledger, Mechanism
 
 
@@ -170,3 +171,55 @@ def test_mechanisms_keep_their_old_address():
 
     names = "Mechanism PRIVATE NOT_PRIVATE DEMONSTRATION FOLLOWS PATIENT HOSPITAL PRESENT_OR_BLANK".split()
     assert all(getattr(ledger, name) is getattr(mechanisms, name) for name in names)
+
+
+# ---------------------------------------------------------------- sums of those whom a coin let in
+
+
+def sampled_divergences(chance, shift, order, q):
+    """Of noise around 0 or, with chance q, around `shift`, from noise around 0, and the other way round, exactly."""
+    logs = np.log(np.maximum(chance, 1e-300))
+    there, blank = logs[:-shift], logs[shift:]
+    mixed = np.logaddexp(math.log1p(-q) + blank, math.log(q) + there)
+    sure = (there > -600) & (blank > -600)
+    both = (mixed, blank), (blank, mixed)
+    return [logsumexp((order * a + (1 - order) * b)[sure]) / (order - 1) for a, b in both]
+
+
+def moments(event, orders):
+    accountant = RdpAccountant(orders, BLANK)
+    accountant.compose(event, 1)
+    return accountant._rdp
+
+
+@pytest.mark.parametrize("q", [0.01, 0.2, 0.7, 0.99])
+def test_the_bound_of_sampled_skellam_noise_lies_above_both_exact_divergences(q):
+    tight, cheap = 0.0, 0
+    for mu, shift, order in itertools.product((5.0, 31.0, 125.0, 1000.0), (1, 2, 5), (2, 3, 8, 32)):
+        event = SkellamDpEvent(mu, 1, shift, shift**2, 0, q)
+        (cost,) = moments(event, [order])
+        exact = max(sampled_divergences(law(mu), shift, order, q))
+        assert exact <= cost * (1 + 1e-9), (mu, shift, order)
+        tight = max(tight, exact / cost)
+        (whole,) = moments(SkellamDpEvent(mu, 1, shift, shift**2), [order])
+        cheap += cost < 0.9 * whole
+        assert cost <= whole * (1 + 1e-12)
+    assert tight > 0.98 and (cheap > 30 or q > 0.7)
+
+
+@pytest.mark.parametrize("q, noise", [(0.25, 22.0), (0.01, 2.0), (0.5, 6.0)])
+def test_on_a_fine_grid_it_costs_what_sampled_gaussian_noise_costs(q, noise):
+    orders = range(2, 257)
+    fine = SkellamDpEvent((noise * 1e6) ** 2 / 3, 3, 1e6, 1e8, 0, q)
+    gaussian = dp_accounting.PoissonSampledDpEvent(q, dp_accounting.GaussianDpEvent(noise))
+    np.testing.assert_allclose(moments(fine, orders), moments(gaussian, orders), rtol=1e-3)
+    assert fine.name == "Skellam, in shares, Poisson-sampled" and not fine.exact
+    assert fine.among(1).sampling_probability == q and fine.among(1).noise_multiplier < fine.noise_multiplier
+    both = [accounting.composed(((event, 300),), 1e-5, "rdp") for event in (fine, gaussian)]
+    assert both[0] == pytest.approx(both[1], rel=0.01)
+
+
+def test_sampling_is_no_help_without_coins_for_a_unit_or_a_blank():
+    event = SkellamDpEvent(100.0, 1, 1.0, 1.0, 0, 0.5)
+    assert not RdpAccountant([2, 3], NeighboringRelation.REPLACE_ONE).supports(event)
+    assert RdpAccountant([2, 3], BLANK).supports(event) and not accounting.has_pld([event])

@@ -12,7 +12,7 @@ from dp_accounting import rdp
 from scipy import stats
 
 from fedlab_utils import audit, privacy, secagg
-from fedlab_utils.privacy import HospitalDP, RecordDP
+from fedlab_utils.privacy import HospitalDP, RecordDP, accounting
 from fedlab_utils.secagg import ProtocolError, Setup, TooFewError, noise, private, private_sum, register
 from tests.secagg.helpers import Round
 
@@ -365,3 +365,50 @@ def test_bad_arguments_get_one_sentence_before_anything_is_drawn(name, monkeypat
 def test_private_sum_costs_no_more_than_a_gaussian_of_the_same_size():
     spent = private_sum(counts(), promise=RecordDP(1.0, secure=False), cells=9).mechanisms["every hospital"]
     assert spent.epsilon == pytest.approx(privacy.epsilon(spent.noise_multiplier), rel=0.005)
+
+
+# ---------------------------------------------------------------- sums over records, in rounds
+
+
+def for_records(way, noise=1.7, d=4_000, largest=3.0, **about):
+    promise = RecordDP(noise_multiplier=noise, max_grad_norm=0.5, secure=False)
+    inside = way.noise_inside({5}, d, promise, 1, sampling=0.2, largest=largest, **about)
+    one = replace(way)
+    vars(one).update(inside=replace(inside, sources=[np.random.default_rng([7, h]) for h in range(5)]))
+    return one
+
+
+def mean_of(way, sums, act="quick"):
+    return getattr(way, act)(sums, np.ones(5), alive=np.ones(5, bool), rng=np.random.default_rng(3))[0]
+
+
+def test_sums_over_records_get_noise_for_the_clip_norm_of_a_record_and_its_rounding():
+    sums = np.random.default_rng(0).uniform(-3, 3, (5, 4_000))
+    way = for_records(secagg.PrivateSum())
+    error = (mean_of(way, sums) - sums.mean(0)) * 5
+    expected = 1.7 * (0.5 + way.inside.step * math.sqrt(4_000)) * math.sqrt(5 / 3)
+    assert error.std() == pytest.approx(expected, rel=5 / math.sqrt(8_000))
+    assert abs(error.mean()) < 5 * expected / math.sqrt(4_000)
+    event = way.inside.events["every hospital"]
+    assert event.sampling_probability == 0.2 and event.honest == 3 and event.noise_multiplier == pytest.approx(1.7)
+    assert event.l2 == pytest.approx(0.5 / way.inside.step + math.sqrt(4_000))
+    coarse = for_records(secagg.PrivateSum(bits=16)).inside  # where rounding costs something
+    assert coarse.events["server"].l2 == pytest.approx(0.5 / coarse.step + math.sqrt(4_000))
+    assert coarse.step * math.sqrt(4_000) > 0.04
+
+
+def test_larger_numbers_are_cut_off_and_the_protocol_gives_what_the_short_way_gives():
+    sums = np.full((5, 40), 9.0) * np.array([1, -1, 1, 1, 1])[:, None]
+    short, full = (mean_of(for_records(secagg.PrivateSum(), 1e-4, 40), sums, act) for act in ("quick", "aggregate"))
+    np.testing.assert_array_equal(short, full)
+    assert np.abs(short - 9 / 5).max() < 1e-3
+
+
+def test_what_is_released_beside_the_sum_is_paid_from_the_same_budget():
+    promise, way = RecordDP(epsilon=2.0), secagg.PrivateSum()
+    other = ((accounting.gaussian(4.0), 1),)
+    alone, both = (way.noise_inside({5}, 50, promise, 100, sampling=0.1, beside=b) for b in ((), other))
+    assert both.noise_multiplier > 1.1 * alone.noise_multiplier
+    for inside, beside in ((alone, ()), (both, other)):
+        event = inside.events["every hospital"]
+        assert 1.98 < accounting.composed(((event, 100), *beside), 1e-5, "rdp") <= 2

@@ -207,3 +207,14 @@ def test_a_federations_schema_is_public_knowledge():
     made = synth.fit(hospital.train, schema=federation.schema, label=federation.target, **QUICK)
     assert "type" not in set(made.learnt["what"])
     assert list(made.sample(50).columns) == list(hospital.train.columns)
+
+
+def test_that_a_value_can_be_missing_may_be_public():
+    frame = patients()
+    known = Schema(gaps=("age", "bmi"))
+    encoder = encoding.learn(frame, known=known)
+    learnt = [name for name, what, _ in encoder.learnt if what == "missing"]
+    assert encoder["age"].missing and encoder["bmi"].missing and "bmi" not in learnt and "smoker" in learnt
+    assert encoder.decode(encoder.encode(frame, seed=3))["age"].notna().all()
+    with pytest.raises(ValueError, match="'aeg', which is not a column"):
+        encoding.learn(frame, known=Schema(gaps=("aeg",)))
