@@ -228,7 +228,7 @@ def test_alone_it_says_what_it_can_do(tmp_path):
 
 
 def test_each_verb_says_what_it_takes_and_its_extras_are_those_of_pyproject(capsys):
-    assert set(course.VERBS) == {"lab", "reset", "doctor", "test", "bench", "notebooks", "lint", "pythons"}
+    assert set(course.VERBS) == {"lab", "reset", "doctor", "test", "bench", "notebooks", "lint", "pythons", "run"}
     for name, noted in course.VERBS.items():
         with pytest.raises(SystemExit, match="^0$"):
             course.main([name, "--help"])
@@ -261,6 +261,11 @@ def test_what_follows_two_dashes_goes_to_the_tool(monkeypatch, line, verb, rest)
         (["notebooks"], "lessons.py"),
         (["doctor", "--", "--brief"], "doctor.py --brief"),
         (["pythons", "--", "3.12"], "pythons.py 3.12"),
+        (["run", "a.toml", "--report", "o.html"], "-P -m fedlab_utils.system.command a.toml --report o.html"),
+        (
+            ["run", "ours", "--report", "o.html", "--table", "t.csv", "--stop-after", "training"],
+            "command ours --report o.html --table t.csv --stop-after training",
+        ),
         (["lint"], "-m ruff check ."),
         (["lint", "--", "tools"], "-m ruff check tools"),
     ],
@@ -268,16 +273,24 @@ def test_what_follows_two_dashes_goes_to_the_tool(monkeypatch, line, verb, rest)
 def test_a_verb_calls_its_tool_and_hands_its_code_on(monkeypatch, line, command):
     called = []
     monkeypatch.setattr(course, "ensure", lambda verb, here: "python")
-    monkeypatch.setattr(course, "run", lambda command: called.append(" ".join(command)) or 5)
+    monkeypatch.setattr(course, "call", lambda command, folder=ROOT: called.append(" ".join(command)) or 5)
     assert course.main(line) == 5
     assert len(called) == 1 and called[0].startswith(("python ", sys.executable)) and called[0].endswith(command)
+
+
+def test_paths_of_a_run_are_those_of_whoever_calls(monkeypatch):
+    seen = []
+    monkeypatch.setattr(course, "ensure", lambda verb, here: "python")
+    monkeypatch.setattr(course.subprocess, "call", lambda command, cwd: seen.append(cwd) or 2)
+    assert course.main(["run", "a.toml", "--report", "o.html"]) == 2 and course.main(["lint"]) == 2
+    assert seen == [None, course.ROOT]
 
 
 @pytest.mark.parametrize(("line", "here"), [(["--here", "lint"], True), (["lint", "--here"], True), (["lint"], False)])
 def test_here_may_stand_before_the_verb_or_after_it(monkeypatch, line, here):
     asked = []
     monkeypatch.setattr(course, "ensure", lambda verb, here: asked.append((verb, here)) or "python")
-    monkeypatch.setattr(course, "run", lambda command: 0)
+    monkeypatch.setattr(course, "call", lambda command: 0)
     assert course.main(line) == 0 and asked == [("lint", here)]
 
 

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "synth": {*PROTOCOLS, "_progress", "data", "fidelity", "secagg"},
     "attacks": EVERYTHING_BELOW,
     "audit": EVERYTHING_BELOW,
+    "system": {*EVERYTHING_BELOW, "attacks"},
     "plots": set(),
     "checks": set(),
     "widgets": {"plots"},
