@@ -117,7 +117,7 @@ def _tables(settings: Settings, small: Federation, make: Make) -> list[dict]:
         half = small.replace_train({h.name: patients[coins & (owner == j)] for j, h in enumerate(small.hospitals)})
         makers = make(settings, half, settings.data.seed + 1000 + k)
         parts = [m.sample(max(2, len(h.train)), seed=k) for m, h in zip(makers, half.hospitals, strict=True)]
-        made.append(pd.concat(parts, ignore_index=True))
+        made.append(pd.concat(parts, ignore_index=True).reindex(columns=patients.columns))
         moved = synth.fit(patients[coins].reset_index(drop=True), method="interpolate", seed=k)
         control.append(moved.sample(int(coins.sum()), seed=k))
     reference = _others(small, patients)

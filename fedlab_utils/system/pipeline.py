@@ -215,7 +215,7 @@ def _synthetic(outcome: Outcome) -> Outcome:
     for k, fed in enumerate(outcome.federations):
         maker = make(outcome.settings, fed, outcome.settings.data.seed + k)
         frames = {
-            h.name: one.sample(max(2, round(outcome.settings.synthetic.rows * len(h.train))), seed=h_number)
+            h.name: drawn(one, max(2, round(outcome.settings.synthetic.rows * len(h.train))), h_number, h.train)
             for h_number, (h, one) in enumerate(zip(fed.hospitals, maker, strict=True))
         }
         made.append(frames)
@@ -234,16 +234,29 @@ def make(settings: Settings, fed: Federation, seed: int) -> list[Synthesizer]:
         if s.method in ("gan", "dp_gan"):
             about |= _CRITICS[settings.scale] | dict(warm_up=s.warm_up)
         return [synth.fit_federated(fed, method=s.method, **about)] * len(fed.hospitals)
-    about = dict(method=s.method, seed=seed, schema=_known(fed))
+    about = dict(method=s.method)
     if s.method in ("gan", "wgan_gp"):
         about |= dict(steps=_STEPS[settings.scale], label=fed.target if fed.classes else None)
-    return list(synth.fit({h.name: h.train for h in fed.hospitals}, **about).values())
+    # A hospital that never measures something cannot learn it, and its invented patients lack it too: see `drawn`.
+    frames = {h.name: h.train.dropna(axis=1, how="all") for h in fed.hospitals}
+    if all(frame.shape[1] == fed.hospitals[0].train.shape[1] for frame in frames.values()):
+        return list(synth.fit(frames, schema=_known(fed), seed=seed, **about).values())
+    return [synth.fit(f, schema=_known(fed, f), seed=seed + j, **about) for j, f in enumerate(frames.values())]
 
 
-def _known(fed: Federation) -> Schema:
-    """The federation's own schema, with the categories that hospitals agreed on."""
-    categories = {c: tuple(v) for c, v in fed.agreed.categories.items()}
-    return replace(fed.schema, categories=categories)
+def drawn(maker: Synthesizer, n: int, seed: int, like: pd.DataFrame) -> pd.DataFrame:
+    """Invented rows with the columns of `like`; what the hospital never measures is missing."""
+    return maker.sample(n, seed=seed).reindex(columns=like.columns)
+
+
+def _known(fed: Federation, frame: pd.DataFrame | None = None) -> Schema:
+    """The federation's own schema, of the columns of `frame`, with the categories that hospitals agreed on."""
+    there = fed.hospitals[0].train.columns if frame is None else frame.columns
+    of = {"categories": fed.agreed.categories, "bounds": fed.schema.bounds, "granularity": fed.schema.granularity}
+    found = {what: {c: v for c, v in all_of.items() if c in there} for what, all_of in of.items()}
+    found["categories"] = {c: tuple(v) for c, v in found["categories"].items()}
+    columns = {kind: tuple(c for c in getattr(fed.schema, kind) if c in there) for kind in ("numeric", "categorical")}
+    return replace(fed.schema, **found, **columns)
 
 
 def _of_makers(settings: Settings, fed: Federation, makers: list[Synthesizer]) -> Ledger:

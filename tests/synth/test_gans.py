@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
-from fedlab_utils import data, fidelity, secagg, synth
+from fedlab_utils import audit, data, fidelity, fleet, secagg, synth
+from fedlab_utils.federated.aggregators import as_aggregator
 from fedlab_utils.privacy import RecordDP
+from fedlab_utils.synth import critics as real_side
 from tests.refusals import one_sentence
 from tests.synth.test_federated import FED, PUBLIC, federation, patients, spent
 
@@ -103,3 +106,58 @@ def test_a_numerical_target_is_refused():
     known = data.Schema(bounds=PUBLIC["bounds"] | {"event": (0, 300)})
     with one_sentence("no classes"):
         gan(fed, schema=known)
+
+
+# ---------------------------------------------------------------- an audit of the critics
+
+MODELS = 900  # of which a third chooses the threshold
+
+
+def audited(aggregator):
+    """What one critic step of many models shows of a record, which is blank in half of them.
+
+    Nobody but that record has anything in the last column; it is far longer than the clip norm.
+    """
+    rng, present = np.random.default_rng(0), np.arange(MODELS) % 2 == 1
+    parts = [np.c_[rng.normal(0, 0.3, (7, 3)), np.zeros(7)].astype(np.float32) for _ in range(3)]
+    one = fleet.init(1, (4, 5, 1), seed=1)
+
+    def pull(record):
+        return real_side.gradients(one, torch.tensor([[record]]), torch.ones(1, 1), real=True)[0][0, 0]
+
+    record = max(([0.0, 0.0, 0.0, far] for far in (50.0, -50.0)), key=lambda r: pull(r).norm())
+    parts[0][0], own = record, pull(record)
+    critics = one[torch.zeros(MODELS, dtype=torch.int64)]
+    promise = RecordDP(epsilon=3.0, secure=False)
+    about = (np.array([7, 7, 7]), 21, 1, MODELS, one.n_parameters, promise, as_aggregator(aggregator), (), 1, 0)
+    hospitals = real_side.Hospitals(parts, real_side.Setting(["A", "B", "C"], *about, [(k,) for k in range(MODELS)]))
+    batch = hospitals._batch
+
+    def blank():
+        X, weight, blocks = batch()
+        return X, weight * torch.where((X[..., 3] != 0) & ~torch.from_numpy(present)[:, None], 0.0, 1.0), blocks
+
+    hospitals._batch = blank
+    leave, left = hospitals.protection.leave, []
+    hospitals.protection.leave = lambda sums: left.append(leave(sums)) or left[0]
+    total = hospitals.gradient(critics)
+    seen = total if aggregator else left[0][0]  # in the open, what its own hospital sends
+    score = seen @ (own / own.norm())
+    spent = max(e.mechanism.epsilon for e in hospitals.protection.entries(1, 0) if e.mechanism)
+    return audit.judge(score.numpy()[:, None].astype(float), present, np.ones(1), gaussian=True), spent
+
+
+@pytest.mark.parametrize("aggregator", [None, secagg.PrivateSum()])
+def test_an_audit_of_the_critics_stays_below_the_bound(aggregator):
+    found, spent_ = audited(aggregator)
+    assert found.models == MODELS * 2 // 3 and found.lower <= found.refined <= spent_ <= 3.0 and found.refined > 0.8
+
+
+@pytest.mark.parametrize("aggregator", [None, secagg.PrivateSum()])
+def test_the_same_audit_convicts_critics_that_clip_at_three_times_the_length(aggregator, monkeypatch):
+    exact = real_side.gradients
+    monkeypatch.setattr(
+        real_side, "gradients", lambda *a, max_norm=None, **k: exact(*a, max_norm=max_norm and 3.0, **k)
+    )
+    found, spent_ = audited(aggregator)
+    assert found.refined > 1.3 * spent_

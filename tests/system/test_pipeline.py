@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dp_accounting import pld
+from scipy.special import gammaln
 
 from fedlab_utils import data, encrypted, secagg, system
 from fedlab_utils.privacy import HospitalDP, RecordDP
@@ -325,14 +326,74 @@ def test_7med_and_another_field_are_there():
     assert PRESETS["wine"].data.table == "wine"
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_presets_run(name, monkeypatch):
-    monkeypatch.setattr(pipeline, "_STEPS", {"quick": 5})
+@pytest.fixture
+def quickly(monkeypatch):
+    """Few steps of everything that takes many."""
+    monkeypatch.setattr(pipeline, "_STEPS", {"quick": 3})
     monkeypatch.setattr(pipeline, "_CRITICS", {"quick": dict(steps=3, warm_steps=3)})
+
+
+def hurried(name, **change):
     preset = PRESETS[name]
-    quick = replace(preset, training=replace(preset.training, rounds=2), checks=Checks(attack=False))
-    out = system.run(quick, federation=None if name == "wine" else federations(1))
-    assert out.stages[-1] in ("clinic", "baselines") and len(out.table()) >= 4
+    training = replace(preset.training, rounds=2, hidden=preset.training.hidden and (4,))
+    return replace(preset, training=training, checks=Checks(attack=False), **change)
+
+
+@pytest.mark.parametrize("table", data.names())
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "wine"])
+def test_presets_run_on_all_data_sets(name, table, quickly):
+    own = hurried(name)
+    if table == "heart_disease" and own.data.statistics_epsilon:
+        own = replace(own, data=replace(own.data, statistics_epsilon=None))  # its means have no public bounds
+    elif table != "hospital_network":
+        own = replace(own, data=replace(own.data, statistics_epsilon=None))
+    try:
+        out = system.run(replace(own, data=replace(own.data, table=table)))
+    except OSError as absent:
+        pytest.skip(str(absent))
+    assert out.stages[-1] == "clinic" and len(out.table()) >= 4 and out.table()["mean"].between(0, 1).all()
+    assert (own.promises and len(out.ledger.private) > 0) or not own.promises
+    assert "<h1" in out.report()
+
+
+def test_the_preset_from_another_field_runs(quickly):
+    out = system.run(hurried("wine"))
+    assert out.stages[-1] == "baselines" and out.federations[0].name == "wine" and len(out.by_hospital()) == 3
+
+
+@pytest.mark.parametrize("name", ["poojari", "sharma"])
+def test_the_total_of_a_documents_system_by_formulas_of_its_own(name, quickly):
+    """Renyi divergences written out here: of Gaussian and of Skellam noise, and of coins by the binomial theorem.
+
+    Sampled Skellam noise is taken for Gaussian noise of its size, which it nearly is on so fine a grid.
+    """
+    fed = federations(1, statistics=None if name == "sharma" else RecordDP(epsilon=0.5, secure=False))
+    out = system.run(hurried(name, demonstration=True), federation=fed)
+    orders, total = np.arange(2, 100), 0.0
+    counted = {}
+    for e in out.ledger.private.entries:  # what the hospitals see is what counts of a release that the server sees too
+        if e.hospital == "A" and (e.release is None or e.viewer == "every hospital"):
+            counted[id(e)] = e.mechanism
+    for m in counted.values():
+        total = total + m.steps * renyi(orders, m.noise_multiplier, m.sampling)
+    epsilon = (total + np.log1p(-1 / orders) - (np.log(1e-5) + np.log(orders)) / (orders - 1)).min()
+    assert out.ledger.epsilon() == pytest.approx(epsilon, rel=0.05) and len(counted) >= 2
+
+
+def renyi(orders, noise, rate):
+    """Of Poisson-sampled Gaussian noise, record or blank, for whole orders (Mironov et al., arXiv:1908.10530)."""
+    if rate == 1:
+        return orders / (2 * noise**2)
+    found = []
+    for a in orders:
+        k = np.arange(a + 1)
+        terms = binom_log(a, k) + k * np.log(rate) + (a - k) * np.log1p(-rate) + k * (k - 1) / (2 * noise**2)
+        found.append(np.logaddexp.reduce(terms) / (a - 1))
+    return np.array(found)
+
+
+def binom_log(n, k):
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 
 def test_ours_keeps_a_promise_for_all_that_leaves():
