@@ -93,7 +93,10 @@ def _cleaning(s: Settings, federations: Sequence[Federation]) -> str:
     else:
         told = "Each hospital cleaned its own rows and removed direct identifiers, if any, as the data card says. "
     if s.training.on == "synthetic":
-        return told + "Means and spreads for scaling are those of the invented rows."
+        scaled = (
+            "Means and spreads for scaling are those of the invented rows; the baselines, which are here to compare "
+        )
+        return told + scaled + "with and would not be run, used those of the real ones."
     noisy = d.statistics_epsilon is not None if not federations else federations[0].promise is not None
     kind = "came with noise, under a promise of their own" if noisy else "were exact, which is not private"
     return told + f"Means and spreads for scaling {kind}."

@@ -336,10 +336,8 @@ def _rising(low: Any, high: Any) -> bool:
 
 def _together(s: Settings) -> None:
     """Refuse values that do not go together."""
-    local, summed = (
-        ("gan", "wgan_gp", "independent", "copula", "interpolate"),
-        ("tables", "copula", "pairs", "gan", "dp_gan"),
-    )
+    local = "gan", "wgan_gp", "independent", "copula", "interpolate"
+    summed = "tables", "copula", "pairs", "gan", "dp_gan"
     own, made = s.data.table == "own", s.synthetic
     rules = {
         "data.hospital must be left out for a data set of the course, which knows its hospitals": not own
@@ -386,6 +384,8 @@ def _together(s: Settings) -> None:
         "sum.threshold must be left out unless sum.through is 'masked'": s.sum.through != "masked"
         and s.sum.threshold is not None,
         "sum.colluding must be 0 unless sum.through is 'masked'": s.sum.through != "masked" and s.sum.colluding > 0,
+        "sum.through must be 'open' or 'masked' where synthetic.where is 'federated': its sums are not encrypted":
+        s.sum.through == "encrypted" and made.where == "federated",
         "training.participation must be 1 where sum.through is 'encrypted': all hospitals have to read the sum":
         s.sum.through == "encrypted" and s.training.participation < 1,
         "sum.through must not be 'encrypted' where promise.unit is 'hospital': hospitals would read the sum before it "

@@ -117,6 +117,7 @@ def test_malformed_files_get_a_sentence(text):
         ("synthetic.where", "[synthetic]\nwhere = 'federated'\nepsilon = 1\n[promise]\nunit = 'hospital'\nepsilon = 1"),
         ("synthetic.epsilon", "[synthetic]\nwhere = 'federated'\nmethod = 'gan'\nepsilon = 1.0"),
         ("synthetic.warm_up", "[synthetic]\nwhere = 'federated'\nmethod = 'tables'\nwarm_up = true"),
+        ("sum.through", "[synthetic]\nwhere = 'federated'\n[sum]\nthrough = 'encrypted'"),
         ("promise.epsilon", "[promise]\nunit = 'record'"),
         ("promise.epsilon", "[promise]\nepsilon = 1"),
         ("promise.delta", "[promise]\ndelta = 1"),
