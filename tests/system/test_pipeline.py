@@ -71,6 +71,14 @@ def test_without_a_promise_two_runs_give_the_same_numbers_and_with_one_they_do_n
         assert ("demonstration" in " ".join(runs[0].ledger.check())) == demonstration
 
 
+def test_statistics_of_two_private_runs_agree_though_their_digits_do_not():
+    private = replace(BARE, promise=replace(RECORD, epsilon=20.0), training=Training(rounds=8, hidden=()))
+    first, second = (system.run(private, federation=federations(4)).table().set_index("model") for _ in range(2))
+    both = first.loc["federated"], second.loc["federated"]
+    assert both[0]["mean"] != both[1]["mean"] and both[0]["mean"] == pytest.approx(both[1]["mean"], abs=0.08)
+    assert first.loc["pooled", "mean"] == second.loc["pooled", "mean"]
+
+
 @pytest.mark.parametrize(
     ("settings", "kind", "through"),
     [
