@@ -22,7 +22,7 @@ from scipy.stats import beta
 from torch import Tensor
 
 from fedlab_utils import fleet
-from fedlab_utils._arguments import brief, flag, number, whole
+from fedlab_utils._arguments import brief, flag, number, numbers, whole
 from fedlab_utils.privacy.accounting import checked_delta, checked_rate, gaussian_epsilon
 
 __all__ = ["Audit", "Release", "ceiling", "epsilon_lower_bound", "judge", "pull"]
@@ -297,16 +297,11 @@ def _checked_confidence(value) -> float:
 
 def _numbers(name: str, value, dims: int) -> np.ndarray:
     """Finite numbers of so many dimensions, at least one of them."""
-    wrong = f"{name} must hold finite numbers, {'[models, steps]' if dims == 2 else 'in one row'}"
-    try:
-        values = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{wrong}; got {brief(value)}.") from None
-    if values.dtype.kind not in "biuf" or values.ndim != dims or not values.size:
-        raise ValueError(f"{wrong}; got {brief(value)}.")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{wrong}; {int((~np.isfinite(values)).sum())} of {values.size} are not.")
-    return values.astype(float)
+    values = numbers(name, value, only_finite=True)
+    if values.ndim != dims or not values.size:
+        shape = "[models, steps]" if dims == 2 else "in one row"
+        raise ValueError(f"{name} must hold numbers {shape}; got {brief(value)}.")
+    return values
 
 
 def _thresholds(score: np.ndarray) -> np.ndarray:

@@ -142,7 +142,7 @@ class _Way:
         x, coin = self.logits[by], member[by][..., None] - 0.5
         inside = member[by].sum(0)[:, None]
         count = inside * (by.sum() - inside) / by.sum()  # 0 for who is in all or in none, whose gap is unknown
-        gap = np.where(count, _mean(x, coin > 0) - _mean(x, coin < 0), 0)
+        gap = _mean(x, coin > 0) - _mean(x, coin < 0)
         spread = np.sqrt(_variance(x - coin * gap))
         common = (count * gap / spread).sum(0) / max(count.sum(), 1)
         weight = count / (count + _PRIOR) if self.own else 0

@@ -23,8 +23,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from fedlab_utils.data.bounded import NAMES, beneath, bounded_sums, moments, sensitivity
-from fedlab_utils.fleet.randomness import AGREEMENT, generator, noise_generator
+from fedlab_utils.data.bounded import NAMES, bounded_sums, moments, sensitivity
+from fedlab_utils.data.sentences import listed, quoted
+from fedlab_utils.fleet.randomness import AGREEMENT, beneath, generator, noise_generator
 from fedlab_utils.privacy import RecordDP
 
 Payload = dict[str, dict[str, float]]  # column -> name of the number -> number
@@ -171,22 +172,15 @@ def refuse(statistics: RecordDP | None, aggregator=None, protocol: str | None = 
 
 
 def _refuse_unbounded(numeric, categorical, bounds, public, what: str) -> None:
-    """Refuse columns of which too little is public, all of them in one sentence."""
-    if unbounded := [c for c in numeric if c not in bounds]:
-        raise ValueError(
-            f"{what} need public bounds for every number, and {_named(unbounded)} none; give them to from_frame as "
-            f"bounds={{{unbounded[0]!r}: (low, high), ...}}."
-        )
-    if unlisted := [c for c in categorical if c not in public]:
-        raise ValueError(
-            f"{what} need public categories for every text, and {_named(unlisted)} none; give them to from_frame as "
-            f"categories={{{unlisted[0]!r}: [...], ...}}."
-        )
-
-
-def _named(columns: Sequence[str]) -> str:
-    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
-    return ", ".join(map(repr, columns[:5])) + more + (" has" if len(columns) == 1 else " have")
+    """Refuse columns of which too little is public, all of a kind in one sentence."""
+    kinds = ("bounds", "number", numeric, bounds, "(low, high)"), ("categories", "text", categorical, public, "[...]")
+    for known, kind, names, there, example in kinds:
+        if lacking := [c for c in names if c not in there]:
+            who = f"{listed(map(quoted, lacking), 80)} {'has' if len(lacking) == 1 else 'have'} none"
+            raise ValueError(
+                f"{what} need public {known} for every {kind}, and {who}; give them to from_frame as "
+                f"{known}={{{lacking[0]!r}: {example}, ...}}."
+            )
 
 
 def agree_privately(

@@ -6,14 +6,13 @@ sums; `private_histogram` counts between public bounds.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from fedlab_utils.fleet.randomness import noise_generator
+from fedlab_utils.fleet.randomness import beneath, noise_generator
 from fedlab_utils.privacy import Mechanism, RecordDP
 
 NAMES = ("observed", "sum", "squares")  # of the three numbers about a column
@@ -49,11 +48,6 @@ def mechanism(promise: RecordDP, units: int | None = None, records: int = 1) -> 
     """
     noise = promise.noise(sampling=1.0, steps=1)
     return Mechanism(noise, 1.0, 1, promise.delta, promise.unit, units, secret=promise.secure, records=records)
-
-
-def beneath(sums: np.ndarray) -> int:
-    """A number that stands for these sums, so that seeded noise on others is other noise."""
-    return int.from_bytes(hashlib.sha256(np.ascontiguousarray(sums).tobytes()).digest(), "little")
 
 
 def moments(sums: np.ndarray, bounds: np.ndarray, rows: int, doubt: float) -> tuple[list[float], list[float]]:

@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from fedlab_utils.data import cells, outcome, suspects
@@ -18,7 +17,6 @@ from fedlab_utils.data.cells import Look
 from fedlab_utils.data.schema import Schema, Task, infer, look
 from fedlab_utils.data.sentences import DOUBT, VOID, Remark, columns, counted, listed, quoted, rows
 
-_TARGET = "(any target)"
 # Beside such a pair there is no room for a third class.
 _WHOLE = [{"no", "yes"}, {"n", "y"}, {"false", "true"}, {"negative", "positive"}, {"neg", "pos"}, {"absent", "present"}]
 _ADVICE = {
@@ -75,12 +73,8 @@ def read(
     ValueError
         With one sentence, if there is anything that cannot be used.
     """
-    given = dict(hospital=hospital, patient=patient, task=task, bounds=bounds, categories=categories)
-    if target is None and isinstance(frame, pd.DataFrame):
-        dummy = frame.assign(**{_TARGET: np.arange(len(frame)) % 2})
-        schema = infer(dummy if len(frame) > 1 else frame, target=_TARGET, **given)
-    else:
-        schema = infer(frame, target=target, **given)
+    roles = dict(target=target, hospital=hospital, patient=patient, task=task)
+    schema = infer(frame, **roles, bounds=bounds, categories=categories)
     mended = {}
     for column in (*schema.numeric, *schema.categorical):
         if not cells.is_text(frame[column]):

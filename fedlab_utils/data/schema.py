@@ -126,7 +126,7 @@ class Schema:
 def infer(
     frame: pd.DataFrame,
     *,
-    target: str,
+    target: str | None,
     hospital: str | None = None,
     patient: str | None = None,
     task: Task | None = None,
@@ -140,7 +140,8 @@ def infer(
     frame
         One row a patient, or a visit of one.
     target, hospital, patient
-        Columns with what to predict, with each row's hospital, and with what tells patients apart.
+        Columns with what to predict, with each row's hospital, and with what tells patients apart. Without a target
+        nothing is to be predicted, and all other columns are features.
     task
         What to make of the target; None lets its values decide.
     bounds, categories
@@ -157,7 +158,7 @@ def infer(
     refusals.nameless(frame, "patient", patient, "number")
     features = [c for c in frame.columns if c not in (target, hospital, patient)]
     if not features:
-        raise ValueError(f"The table has no feature columns beside {target!r}; add at least one.")
+        raise ValueError(f"The table has no feature columns beside {target or hospital!r}; add at least one.")
     bounds, categories = dict(bounds or {}), dict(categories or {})
     classes_given = categories.pop(target, None)
     for name, given in (("bounds", bounds), ("categories", categories)):
@@ -177,9 +178,11 @@ def infer(
     refusals.infinite(frame, numeric, missing)
     refusals.too_many(frame, [c for c in categorical if c not in categories], missing)
     bounds = {c: _check_bounds(c, pair, numeric) for c, pair in bounds.items()}
+    columns = tuple(numeric), tuple(categorical)
+    if target is None:
+        return Schema(None, None, (), *columns, bounds, categories, missing=missing)
     found = outcome.look(frame[target], classes_given, task)
     missing[target] = found.missing
-    columns = tuple(numeric), tuple(categorical)
     return Schema(target, found.task, found.classes, *columns, bounds, categories, missing=missing)
 
 

@@ -27,13 +27,13 @@ def quoted(value) -> str:
 
 
 def listed(words: Iterable[str], room: int = _NAMES) -> str:
-    """One, two and three; those that find no room are counted."""
+    """One, two and three; those that find no room are counted. Nothing of none."""
     words, shown = list(words), []
     while words and (not shown or sum(map(len, shown)) + len(words[0]) <= room):
         shown.append(words.pop(0))
     if words:
         return f"{', '.join(shown)} and {len(words)} more"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
 
 
 def columns(names: Iterable[str], one: str, many: str) -> str:
@@ -55,5 +55,5 @@ def counted(tokens: Mapping[str, int]) -> str:
 
 
 def rows(n: int, what: str = "row") -> str:
-    """1 row, 2 rows."""
-    return f"{n} {what}{'s' * (n != 1)}"
+    """1 row, 2,000 rows."""
+    return f"{n:,} {what}{'s' * (n != 1)}"

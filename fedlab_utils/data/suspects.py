@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
 from fedlab_utils.data.sentences import DOUBT, VOID, Remark, columns, it, listed, quoted, rows
@@ -109,17 +110,11 @@ def _number_tells(values: np.ndarray, labels: np.ndarray) -> bool:
     if not 2 <= len(sizes) <= n / 4 or n < _FEWEST or values.min() == values.max():
         return False
     if len(sizes) == 2:
-        auc = _auc(values, labels == labels.max())
+        auc = roc_auc_score(labels == labels.max(), values)
         by_chance = np.sqrt((n + 1) / (12 * sizes[0] * sizes[1]))
         return abs(auc - 0.5) > max(_TELLS - 0.5, _SURE * by_chance)
     tree = DecisionTreeClassifier(max_leaf_nodes=len(sizes) + 1).fit(values[:, None], labels)
     return _sure(np.sum(tree.predict(values[:, None]) == labels), n, sizes.max())
-
-
-def _auc(values: np.ndarray, positive: np.ndarray) -> float:
-    ranks = pd.Series(values).rank().to_numpy()
-    n = int(positive.sum())
-    return (ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(values) - n))
 
 
 def _category_tells(column: pd.Series, labels: np.ndarray) -> bool:

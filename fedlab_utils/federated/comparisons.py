@@ -137,9 +137,9 @@ def baselines(
 
     Local and pooled models do the work of a federated run: ``rounds * local_epochs`` passes over their rows,
     or ``rounds * local_steps`` batches. Only "best possible" is a bound that nobody beats. On small tables "pooled" is
-    neither trained to its end nor the best that could be made of the rows: with two hundred rows, 20 passes of the
-    default network gave an AUC of .77 and 400 passes one of .71, where logistic regression has .77. So set a small
-    federation beside ``baselines(..., hidden=(), rounds=400)`` too, whose "pooled" is logistic regression.
+    neither trained to its end nor the best that could be made of the rows: a network may still be learning after 20
+    passes, and know its few rows by heart after 400. So set a small federation beside
+    ``baselines(..., hidden=(), rounds=400)`` too, whose "pooled" is logistic regression.
 
     Parameters
     ----------

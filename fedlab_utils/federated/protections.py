@@ -168,7 +168,7 @@ class InsideProtection(HospitalProtection):
     """`HospitalDP` with an aggregator under which hospitals add the noise to the sum, and the server adds none.
 
     Nobody holds a sum without noise, so the promise holds against the server too. Hospitals pay for the rounds in
-    which they take part, and sampling does not help: there is no accounting of it for this noise.
+    which they take part, and sampling does not help: the protocol shows everybody who takes part.
     """
 
     _instead = "a promise that needs less noise"

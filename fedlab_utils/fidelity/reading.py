@@ -17,7 +17,6 @@ from fedlab_utils.data import reading, schema
 from fedlab_utils.data.schema import Schema
 
 FEWEST_ROWS = 20
-_TARGET = "(any target)"
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,7 @@ def several(tables: Mapping[str, pd.DataFrame], *, genuine: Sequence[str], targe
         if stray := set(frame.columns) ^ set(tables[first].columns):
             raise ValueError(f"{name} and {first} must have the same columns; only one has {min(stray)!r}.")
     together = pd.concat([tables[name] for name in genuine], ignore_index=True)
-    if target is None:
-        known = schema.infer(_with_target(together), target=_TARGET)
-    else:
-        known = schema.infer(together, target=target)
+    known = schema.infer(together, target=target)
     levels = {} if target is None or known.task == "regression" else {target: known.classes}
     if target is not None and not levels:
         known = replace(known, numeric=(*known.numeric, target))
@@ -129,12 +125,7 @@ def several(tables: Mapping[str, pd.DataFrame], *, genuine: Sequence[str], targe
             codes = {value: k for k, value in enumerate(levels[column])}
             tidy[name][column] = _codes(tidy[name][column], codes, len(codes))
         tidy[name] = tidy[name].astype(float).reset_index(drop=True)
-    return Kinds(known.numeric, levels, target, known.task if target else None), *tidy.values()
-
-
-def _with_target(frame: pd.DataFrame) -> pd.DataFrame:
-    """`infer` wants a target to predict; with a made-up one it checks all columns with its own sentences."""
-    return pd.concat([frame, pd.Series(np.arange(len(frame)) % 2, frame.index, name=_TARGET)], axis=1)
+    return Kinds(known.numeric, levels, target, known.task), *tidy.values()
 
 
 def _labels(column: pd.Series, known: Schema, stranger: float) -> pd.Series:

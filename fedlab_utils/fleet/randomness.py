@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
 
@@ -70,6 +71,17 @@ def per_model(seed: int | Sequence[np.random.Generator], n: int, stream: int) ->
 def split_generator(seed: int) -> np.random.Generator:
     """The generator by which rows are split and dealt out: numpy's own for this seed."""
     return np.random.default_rng(whole("seed", seed, 0))
+
+
+def beneath(*arrays: np.ndarray, about: tuple = ()) -> int:
+    """A number that stands for these arrays and what `about` says of them (SHA-256): part of a stream of seeded noise.
+
+    Drawn from the seed alone, two tables would meet the same noise, and their difference would be free of it.
+    """
+    found = sha256(repr(about).encode() if about else b"")
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return int.from_bytes(found.digest(), "little")
 
 
 def noise_generator() -> np.random.Generator:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedlab_utils.plots.shared import apart, arms, last_round, refuse_nothing, short
+from fedlab_utils.plots.shared import apart, arms, last_round, refuse_nothing, short, within_shares
 from fedlab_utils.plots.style import DASHES, MARKERS, PALETTE, band, figure, level
 
 _FEW = 12  # points on a line, up to which each has a mark
@@ -40,7 +40,7 @@ def learning_curves(history: pd.DataFrame, baselines: pd.DataFrame | None = None
 def _by_round(ax: Axes, history: pd.DataFrame, baselines: pd.DataFrame | None) -> None:
     """The federated model round by round, and baselines as horizontal lines."""
     curve = history[history["hospital"] == "all"].groupby("round")["auc"].agg(["mean", "std"]).fillna({"std": 0})
-    low, high = _within_shares(curve["mean"], curve["std"])
+    low, high = within_shares(curve["mean"], curve["std"])
     band(ax, curve.index, low, curve["mean"], high, label="federated", color=PALETTE[0])
     if baselines is not None:
         for name in ("pooled", "best possible", "local-only"):
@@ -107,7 +107,7 @@ def bands(curves: Mapping[str, tuple], *, xlabel: str, ylabel: str, log_x: bool 
     looks = zip(cycle(DASHES), cycle(MARKERS), strict=False)
     for (name, (x, values)), (dashes, marker) in zip(curves.items(), looks, strict=False):
         mid, spread = np.mean(values, axis=1), np.std(values, axis=1)
-        low, high = _within_shares(mid, spread)
+        low, high = within_shares(mid, spread)
         band(ax, x, low, mid, high, label=name, linestyle=dashes, marker=marker if len(x) <= _FEW else None)
     if log_x:
         ax.set_xscale("log", base=2)
@@ -115,11 +115,6 @@ def bands(curves: Mapping[str, tuple], *, xlabel: str, ylabel: str, log_x: bool 
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend(frameon=False, handlelength=3.5)
     return fig
-
-
-def _within_shares(mid: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One standard deviation to either side of shares, as far as shares go."""
-    return np.clip(mid - spread, 0, 1), np.clip(mid + spread, 0, 1)
 
 
 # ---------------------------------------------------------------- the clinic
@@ -217,7 +212,7 @@ def _draw_missed(ax: Axes, risk: np.ndarray, ill: np.ndarray, hospital: Sequence
     names = [name for name, patients in here.items() if patients.any()]
     shares = np.array([[np.mean(one[here[name]] < threshold) for name in names] for one in risk])
     rows, mid = np.arange(len(names))[::-1], shares.mean(0)
-    low, high = _within_shares(mid, shares.std(0))
+    low, high = within_shares(mid, shares.std(0))
     ax.barh(rows, mid, xerr=[mid - low, high - mid], color=PALETTE[3], capsize=3)
     ax.set_yticks(rows, names)
     ax.set(xlabel="share of ill patients missed", title=f"Missed below a risk of {threshold:.0%}")

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fedlab_utils.plots.shared import within_shares
 from fedlab_utils.plots.style import DASHES, MARKERS, PALETTE, band, figure, level
 
 WITHOUT, WITH = "0.45", PALETTE[3]
@@ -199,7 +200,7 @@ def privacy_utility(
         colors = (PALETTE[0], WITH, *PALETTE[4:])
         for (name, (x, values)), color, marker in zip(curves.items(), colors, MARKERS, strict=False):
             mid, spread = np.mean(values, axis=1), np.std(values, axis=1)
-            low, high = np.clip(mid - spread, 0, 1), np.clip(mid + spread, 0, 1)
+            low, high = within_shares(mid, spread)
             band(ax, x, low, mid, high, label=name, color=color, marker=marker)
         for name, height in (lines or {}).get(ylabel, {}).items():
             level(ax, height, name)
@@ -232,7 +233,7 @@ def groups(tables: Mapping[str, Mapping[str, np.ndarray]], settings: Sequence[st
     for ax, (title, rows) in zip(np.atleast_1d(axes), tables.items(), strict=True):
         for (name, values), color, marker in zip(rows.items(), PALETTE, MARKERS, strict=False):
             mid, spread = values.mean(1), values.std(1)
-            low, high = np.clip(mid - spread, 0, 1), np.clip(mid + spread, 0, 1)
+            low, high = within_shares(mid, spread)
             band(ax, at, low, mid, high, label=name, color=color, marker=marker)
         ax.set_xticks(at, settings, fontsize=9)
         ax.set(xlabel="ε", title=title)

@@ -163,3 +163,8 @@ def refuse_nothing(values: pd.Series) -> None:
             "There is nothing to draw: this measure needs test patients with and without the outcome, and a target "
             "with few values. Choose another target, or fewer, larger hospitals."
         )
+
+
+def within_shares(mid: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One standard deviation to either side of shares, as far as shares go."""
+    return np.clip(mid - spread, 0, 1), np.clip(mid + spread, 0, 1)

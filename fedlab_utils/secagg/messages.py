@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -283,19 +283,17 @@ def survivor_list(setup: Setup, receiver: int, survivors: Sequence[int]) -> Mess
     return Message(checked_setup(setup).round, "survivors", SERVER, receiver, body)
 
 
-def post(messages: Iterable[Message]) -> list[Message]:
-    """What arrived, as a list.
+def post(messages: Sequence[Message]) -> None:
+    """Refuse what is no list of messages: that is no lie of a peer but a mistake of the caller.
 
     Raises
     ------
     ValueError
-        If anything else than messages is in it: that is no lie of a peer but a mistake of the caller.
+        If it is something else, or holds anything else.
     """
-    several = isinstance(messages, Iterable) and not isinstance(messages, str | bytes)
-    found = list(messages) if several else [messages]
-    if wrong := [type(m).__name__ for m in found if not isinstance(m, Message)]:
+    several = isinstance(messages, Sequence) and not isinstance(messages, str | bytes)
+    if wrong := [type(m).__name__ for m in (messages if several else [messages]) if not isinstance(m, Message)]:
         raise ValueError(f"messages must be a list of Message; got {'one with ' if several else ''}{wrong[0]}.")
-    return found
 
 
 def by_sender(

@@ -67,8 +67,8 @@ def skellam(variance: float, size: int, rng: np.random.Generator) -> np.ndarray:
 def discrete_gaussian(variance: float, size: int, rng: random.Random | None = None) -> np.ndarray:
     """Discrete Gaussian noise, exactly: P(k) in proportion to ``exp(-k^2 / (2 variance))``.
 
-    By Algorithms 1 to 3 of Canonne, Kamath and Steinke (arXiv:2004.00010): whole numbers and fair draws only. About 30
-    microseconds a number.
+    By Algorithms 1 to 3 of Canonne, Kamath and Steinke (arXiv:2004.00010): whole numbers and fair draws only, one
+    number after the other, so that a hundred thousand take seconds.
 
     Parameters
     ----------

@@ -13,14 +13,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from hashlib import sha256
 from typing import ClassVar
 
 import numpy as np
 
 from fedlab_utils._arguments import draws, number, numbers, one_of, uploads, whole
 from fedlab_utils.federated.aggregators import Inside, Round
-from fedlab_utils.fleet.randomness import NOISE_SHARES, ROUNDING, generator, noise_generator
+from fedlab_utils.fleet.randomness import NOISE_SHARES, ROUNDING, beneath, generator, noise_generator
 from fedlab_utils.privacy import HospitalDP, Ledger, Mechanism, RecordDP
 from fedlab_utils.privacy.accounting import calibrated, composed, merged, noise_for
 from fedlab_utils.secagg.grid import checked_bits
@@ -280,7 +279,7 @@ def _enough(promise: RecordDP | HospitalDP, spend: Callable[[float], float], exa
 def _sources(secure: bool, seed: int, n: int, about: tuple) -> list[tuple[np.random.Generator, dict[str, Sampler]]]:
     """For each hospital coins of its rounding, and samplers of its noise."""
     whole("seed", seed, 0)
-    apart = int.from_bytes(sha256(repr((about[0].tolist(), about[1:])).encode()).digest())
+    apart = beneath(about[0], about=about[1:])
     found = []
     for u in range(n):
         coins, rng = (

@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import ClassVar
 
 import numpy as np
@@ -32,7 +31,7 @@ from torch.nn import functional as F
 from fedlab_utils.federated.aggregators import BYTES, Aggregator, Round, combine
 from fedlab_utils.federated.plan import Here
 from fedlab_utils.fleet import Params, normal
-from fedlab_utils.fleet.randomness import CRITIC_COINS, CRITIC_NOISE, ROUNDING, generator, noise_generator
+from fedlab_utils.fleet.randomness import CRITIC_COINS, CRITIC_NOISE, ROUNDING, beneath, generator, noise_generator
 from fedlab_utils.privacy import FOLLOWS, NOT_PRIVATE, Entry, Mechanism, RecordDP
 from fedlab_utils.privacy.accounting import calibrated, merged
 from fedlab_utils.privacy.mechanisms import composed, has_pld
@@ -146,10 +145,7 @@ class Setting:
 
 def apart(tables: Sequence[np.ndarray], *about) -> tuple[int, ...]:
     """What no other private training has: other rows or another setting never meet the same noise under one seed."""
-    found = sha256(repr(about).encode())
-    for rows in tables:
-        found.update(repr(rows.shape).encode() + np.ascontiguousarray(rows).tobytes())
-    return (int.from_bytes(found.digest()),)
+    return (beneath(*tables, about=([rows.shape for rows in tables], *about)),)
 
 
 class InTheOpen:

@@ -18,12 +18,12 @@ from fedlab_utils.data import card
 from fedlab_utils.data.hospitals import Federation
 from fedlab_utils.data.outcome import check_categories
 from fedlab_utils.data.schema import Schema, check_pair
+from fedlab_utils.data.sentences import listed, quoted
 from fedlab_utils.synth import grids
 from fedlab_utils.synth.encoding import SCORES, Column, Encoder
 from fedlab_utils.synth.grids import Grid
 
 _STEPS = 1000  # between the bounds of a number whose granularity is not public, at most
-_NAMED = 8  # columns that a sentence names
 
 
 @dataclass(frozen=True)
@@ -139,21 +139,16 @@ def _refuse(known: Schema, numeric: list[str], categorical: list[str], target: s
         return
     lacks, gives = [], []
     if unbounded:
-        lacks.append(f"bounds of {_listed(unbounded)}")
+        lacks.append(f"bounds of {listed(map(quoted, unbounded))}")
         gives.append(f"bounds={{{unbounded[0]!r}: (low, high), ...}}")
     if unlisted:
-        lacks.append(f"categories of {_listed(unlisted)}")
+        lacks.append(f"categories of {listed(map(quoted, unlisted))}")
         gives.append(f"categories={{{unlisted[0]!r}: [...], ...}}")
     where = "schema=data.Schema" if target in unbounded else "from_frame or schema=data.Schema"
     raise ValueError(
         f"Under a promise nothing is learnt from rows for free, and there are no public {' and no '.join(lacks)}: "
         f"give {where}({', '.join(gives)})."
     )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(repr, names[:_NAMED])) + more
 
 
 def _may_be_missing(name: str, known: Schema, parts: list[pd.Series], told: dict, promised: bool) -> bool:

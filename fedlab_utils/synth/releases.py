@@ -18,9 +18,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fedlab_utils.data.bounded import beneath
 from fedlab_utils.data.hospitals import Federation
-from fedlab_utils.fleet.randomness import SUMS_NOISE, generator, noise_generator
+from fedlab_utils.fleet.randomness import SUMS_NOISE, beneath, generator, noise_generator
 from fedlab_utils.privacy import Ledger, Mechanism, RecordDP
 from fedlab_utils.privacy.accounting import calibrated, noise_for
 from fedlab_utils.privacy.mechanisms import composed, has_pld

@@ -7,10 +7,12 @@ declared counts as seen by everybody.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
+from fedlab_utils.data import sentences
 from fedlab_utils.federated.diary import TESTED
 from fedlab_utils.privacy import Ledger
 from fedlab_utils.privacy.ledger import DEMONSTRATION, FOLLOWS, HOSPITAL, PATIENT, PRESENT_OR_BLANK, Entry
@@ -258,15 +260,8 @@ def _times(epsilon: float) -> str:
     return _up(math.exp(epsilon)) if epsilon < 4 else f"{math.ceil(math.exp(epsilon)):,}"
 
 
-def counted(n: int, what: str) -> str:
-    """1 run, 2 runs."""
-    return f"{n:,} {what}{'s' * (n != 1)}"
-
-
-def listed(words: Collection[str]) -> str:
-    """One, two and three."""
-    words = list(words)
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+counted = sentences.rows
+listed = partial(sentences.listed, room=10**6)  # a page has room for all
 
 
 RELATION = (

@@ -33,7 +33,7 @@ def alone_or_together(show, data_set, rounds, patients):
     setting = dict(rounds=rounds, local_steps=20, batch_size=64, lr=0.2, hidden=(32,), seeds=5)
     kinds, each = ["alone", "together", "pooled"], "hospital != 'all'"
     table = federated.baselines(data_set, **setting).replace({"local-only": "alone"}).query(each)
-    so_far = f"Alone and pooled, {rounds} rounds on {patients}% of the patients; now together ..."
+    so_far = f"Alone and pooled, as long on {patients}% of the patients; now together ..."
     show(plots.by_hospital(table, kinds), so_far, alt="AUC alone and pooled.", done=0.4)
     run = federated.train(data_set, on_round=lambda run: show.tick(), **setting)
     together = run.final.query(each).assign(baseline="together")
@@ -41,7 +41,7 @@ def alone_or_together(show, data_set, rounds, patients):
     auc = table.groupby("baseline")["auc"].mean()
     show(
         plots.by_hospital(table, kinds),
-        f"After {rounds} rounds on {patients}% of the patients, the AUC averaged over hospitals is "
+        f"After round {rounds}, on {patients}% of the patients, the AUC averaged over hospitals is "
         f"{auc['alone']:.3f} alone, {auc['together']:.3f} together without sharing a row, and "
         f"{auc['pooled']:.3f} with all rows in one place.",
         alt="AUC for each hospital: its own model, the one trained together, the pooled one.",

@@ -836,7 +836,7 @@ for rounds in (1, 20):
     seen_by = attacks.federated_shadows(register, **SETTING, **(work | {"rounds": rounds}))
     results = {who: attacks.lira(shadows) for who, shadows in seen_by.items()}
     for who, r in results.items():
-        print(f"{rounds:2} rounds, {who:8} {r.tpr_at(0.01):.1%}, AUC {r.auc:.2f}")
+        print(f"rounds {rounds:2}, {who:8} {r.tpr_at(0.01):.1%}, AUC {r.auc:.2f}")
 plots.show(
     plots.roc(results),
     alt="ROC of server, hospital and outsider after 20 rounds on logarithmic axes: the server "

@@ -95,8 +95,8 @@ def test_what_is_made_from_a_hidden_federation_agrees_in_the_same_way():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (dict(bounds={"age": (0, 110)}), "public bounds for every number, and 'row', 'pressure', 'treated' have none"),
-        (dict(categories=None), "public categories for every text, and 'smoker', 'sex' have none"),
+        (dict(bounds={"age": (0, 110)}), "bounds for every number, and 'row', 'pressure' and 'treated' have none"),
+        (dict(categories=None), "public categories for every text, and 'smoker' and 'sex' have none"),
         (dict(aggregator="sum"), "aggregator must have a method aggregate"),
         (dict(statistics=privacy.RecordDP(1.0)), "Give either statistics or aggregator"),
         (dict(frame=table().assign(ward="one")), "two hospitals"),

@@ -13,7 +13,8 @@ import torch
 from dp_accounting import rdp
 
 from fedlab_utils import data, federated, fleet, secagg
-from fedlab_utils.federated import protections
+from fedlab_utils.federated.plan import Plan
+from fedlab_utils.fleet.randomness import NOISE_SHARES
 from fedlab_utils.privacy import HospitalDP, RecordDP
 from fedlab_utils.secagg import PrivateSum, SecureSum, private
 from tests.federated.helpers import QUICK, table
@@ -86,30 +87,31 @@ def test_noise_repeats_by_seed_never_when_it_is_secure_and_never_for_other_patie
     assert (final() - final(corrected)).abs().median() > 0.01  # one label, and other noise throughout
 
 
-def test_every_hospital_has_noise_of_its_own_that_is_fresh_in_each_round(five, monkeypatch):
-    """Correlations below five standard errors: fails by chance about once in 10,000 seeds."""
+def correlations_of_noise(federation, monkeypatch):
+    """Between the noise of every two hospitals, runs and rounds."""
     drawn, skellam = [], private.skellam
     monkeypatch.setattr(private, "skellam", lambda *a: drawn.append(skellam(*a)) or drawn[-1])
-    train(five, seeds=2, hidden=(60,))
+    train(federation, seeds=2, hidden=(60,))
     assert len(drawn) == 3 * 2 * 5
-    apart = np.corrcoef(np.stack(drawn))[np.triu_indices(30, 1)]
-    assert np.abs(apart).max() < 5 / math.sqrt(len(drawn[0]))
+    return np.corrcoef(np.stack(drawn))[np.triu_indices(30, 1)], len(drawn[0])
 
 
-def test_a_hospital_whose_noise_is_taken_twice_would_be_found(five, monkeypatch):
-    """Control of the test above: a source that all hospitals share shows as a correlation of 1."""
-    monkeypatch.setattr("fedlab_utils.federated.protections.NOISE_SHARES", protections.SERVER_NOISE)
-    shared = np.random.default_rng(0).bit_generator.state
-    drawn, skellam = [], private.skellam
+def test_every_hospital_has_noise_of_its_own_that_is_fresh_in_each_round(five, monkeypatch):
+    """Correlations below five standard errors: fails by chance about once in 10,000 seeds."""
+    apart, n = correlations_of_noise(five, monkeypatch)
+    assert np.abs(apart).max() < 5 / math.sqrt(n)
 
-    def same(variance, size, rng):
-        rng.bit_generator.state = shared
-        drawn.append(skellam(variance, size, rng))
-        return drawn[-1]
 
-    monkeypatch.setattr(private, "skellam", same)
-    train(five, rounds=1)
-    assert np.corrcoef(np.stack(drawn)).min() > 0.99
+def test_hospitals_that_draw_from_one_source_would_be_found(five, monkeypatch):
+    """Planted: every hospital's noise starts where the first one's does."""
+    source = Plan.source
+
+    def first(self, run, stream, *who):
+        return source(self, run, stream, *((0,) * len(who) if stream == NOISE_SHARES else who))
+
+    monkeypatch.setattr(Plan, "source", first)
+    apart, _ = correlations_of_noise(five, monkeypatch)
+    assert apart.max() > 0.99
 
 
 def test_an_update_is_no_longer_than_the_clip_norm_once_it_is_rounded(five, monkeypatch):

@@ -143,6 +143,8 @@ def test_below_a_thousand_it_is_still_computed(noise, steps):
     exact = accounting.gaussian_epsilon(math.sqrt(steps) / noise, 1e-5)
     assert exact < 1000 and exact * 0.9999 <= privacy.epsilon(noise, steps=steps) <= exact * 1.002
     assert privacy.epsilon(0.3, sampling=0.1, steps=1000) == pytest.approx(506, rel=0.01)  # RDP says 1,475
+    far = dict(sampling=0.085, steps=5700, delta=1e-3)
+    assert privacy.epsilon(0.36, **far) == pytest.approx(973, rel=0.01)  # RDP says more than five times as much
 
 
 def test_very_many_steps_are_answered_by_the_looser_bound():

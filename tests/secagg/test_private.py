@@ -166,7 +166,7 @@ def noises(monkeypatch, promise=ONE, rounds=2):
 
 
 def faults(added, multiplier):
-    """Which of six tests the noise of some rounds fails, with threshold 4 of 5 and counts of 9 cells."""
+    """Which of five tests the noise of some rounds fails, with threshold 4 of 5 and counts of 9 cells."""
     needed, found, limit = 9 * multiplier**2, set(), 5 / math.sqrt(D)
     worst = added[:, :4].sum(1)[:, :] - added[:, 0]  # four are left, and one of those knows its own share
     if any(abs(w.var() / needed - 1) > 5 * math.sqrt(2 / D) + 3 / needed for w in worst):

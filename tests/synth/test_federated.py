@@ -211,9 +211,9 @@ def test_under_a_promise_how_columns_are_written_down_does_not_depend_on_rows():
 def test_columns_without_public_knowledge_are_refused_all_at_once():
     frame = patients()
     bare = data.from_frame(frame, target="event", hospital="site")
-    with one_sentence("'age', 'marker'") as reason:
+    with one_sentence("'age' and 'marker'") as reason:
         synth.fit_federated(bare, privacy=ONE)
-    assert "'sex', 'ward'" in str(reason.value) and "bounds={'age': (low, high)" in str(reason.value)
+    assert "'sex' and 'ward'" in str(reason.value) and "bounds={'age': (low, high)" in str(reason.value)
     known = data.Schema(bounds=PUBLIC["bounds"], categories=PUBLIC["categories"])
     assert synth.fit_federated(bare, privacy=ONE, schema=known).ledger.epsilon() > 0.9
     entry = synth.fit_federated(bare, method="tables").ledger.table()
