@@ -103,6 +103,14 @@ def each(name: str, value, n_models: int, *, least: float = 0.0, is_whole: bool 
     return np.broadcast_to(values, n_models)
 
 
+def vectors(name: str, value, shape: tuple[int, int]) -> Tensor:
+    """A vector for each model, as one tensor; a model that ran away may have one that is not finite."""
+    if not isinstance(value, Tensor) or tuple(value.shape) != shape or not value.is_floating_point():
+        got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else brief(value)
+        raise ValueError(f"{name} must be a tensor of floating-point numbers, {list(shape)}; got {got}.")
+    return value
+
+
 def row_numbers(rows, n_models: int, n_rows: int) -> list[np.ndarray]:
     """The rows of each model as arrays of whole numbers that exist."""
     try:

@@ -1,8 +1,8 @@
 """Federated training: hospitals train one model together, in rounds.
 
 `rounds` is Algorithm 1, line by line; what is settled before it stands in `plan`, what a promise does to it in
-`protections`, how updates come together in `aggregators`, and what is written down in `diary`. `scores` and `clinic`
-say how good the result is.
+`protections`, how updates shrink in `compression` and come together in `aggregators`, where the server then goes in
+`strategies`, and what is written down in `diary`. `scores` and `clinic` say how good the result is.
 """
 
 from fedlab_utils.federated.aggregators import AbandonedRound as AbandonedRound
@@ -15,10 +15,17 @@ from fedlab_utils.federated.clinic import recalibrated as recalibrated
 from fedlab_utils.federated.comparisons import baselines as baselines
 from fedlab_utils.federated.comparisons import compare as compare
 from fedlab_utils.federated.comparisons import side_by_side as side_by_side
+from fedlab_utils.federated.compression import Quantise as Quantise
+from fedlab_utils.federated.compression import TopK as TopK
 from fedlab_utils.federated.plan import hospital_rng as hospital_rng
 from fedlab_utils.federated.runs import Diverged as Diverged
 from fedlab_utils.federated.runs import FederatedRun as FederatedRun
 from fedlab_utils.federated.runs import Model as Model
+from fedlab_utils.federated.strategies import FedAdam as FedAdam
+from fedlab_utils.federated.strategies import FedAvgM as FedAvgM
+from fedlab_utils.federated.strategies import FedYogi as FedYogi
+from fedlab_utils.federated.strategies import Scaffold as Scaffold
+from fedlab_utils.federated.strategies import Strategy as Strategy
 from fedlab_utils.federated.trainings import local_update as local_update
 from fedlab_utils.federated.trainings import train as train
 from fedlab_utils.federated.views import SIGHTS as SIGHTS

@@ -98,6 +98,8 @@ class Round:
         An aggregator's own notes, one dict for all runs, empty before the first round and kept until the last.
     inside
         For each run the noise that hospitals add themselves, if the aggregator can have them do so (`adds_noise`).
+    sizes
+        For each run the bytes of one update as it travels in the open; if none are given, of its 32-bit numbers.
     """
 
     number: int
@@ -110,6 +112,7 @@ class Round:
     model: Tensor
     memory: dict
     inside: Sequence[Inside] = ()
+    sizes: Sequence[int] = ()
 
     @property
     def weights(self) -> np.ndarray:
@@ -294,8 +297,9 @@ class OpenSum(Aggregator):
         share = torch.from_numpy(weight / np.bincount(run, weight)[run]).to(updates)
         mean = torch.zeros_like(this.model)
         mean.index_add_(0, torch.from_numpy(run), updates * share.unsqueeze(1))
-        sent, n_bytes = iter(updates.numpy()), BYTES * updates.shape[1]
-        return mean, [[(h, "server", "update", n_bytes, next(sent)) for h in m] for m in this.here.members]
+        sent, sizes = iter(updates.numpy()), this.sizes or [BYTES * updates.shape[1]] * len(mean)
+        members = zip(this.here.members, sizes, strict=True)
+        return mean, [[(h, "server", "update", n_bytes, next(sent)) for h in m] for m, n_bytes in members]
 
 
 _METHODS = ("needs", "in_round", "grid_step", "noise_inside", "together")

@@ -67,7 +67,8 @@ def side_by_side(
     """What `compare` trains, as a run for each setting, with its models and its ledger.
 
     Settings that differ only in numbers of the local training (epochs, steps, rate, proximal term), in participation or
-    dropout, or in those of a promise of privacy (budget, noise, clip norm) are trained together in one fleet.
+    dropout, in the strategy (but for "uniform") or its rate at the server, in how updates are compressed, or in the
+    numbers of a promise of privacy (budget, noise, clip norm) are trained together in one fleet.
 
     Parameters
     ----------
@@ -93,10 +94,11 @@ def side_by_side(
     function("on_round", on_round)
     federations = as_replicates(federation, seeds)
     full = {name: settled(federations, common | setting) for name, setting in settings.items()}
+    plans = [(names, Plan(federations, [full[name] for name in names])) for names in _fleets(full)]
     done = {}
-    for names in _fleets(full):
+    for names, plan in plans:  # all of them stand before the first one is trained
         tell = None if on_round is None else lambda runs, names=names: on_round(dict(zip(names, runs, strict=True)))
-        runs = carry_out(Plan(federations, [full[name] for name in names]), tell)
+        runs = carry_out(plan, tell)
         done |= dict(zip(names, runs, strict=True))
     return {name: done[name] for name in settings}
 

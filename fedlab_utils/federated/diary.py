@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,8 @@ from fedlab_utils.federated.aggregators import BYTES, Round
 from fedlab_utils.federated.plan import Plan
 from fedlab_utils.federated.protections import Promise
 from fedlab_utils.federated.runs import FederatedRun
-from fedlab_utils.privacy import FOLLOWS, Entry, Ledger, Mechanism, RecordDP
+from fedlab_utils.federated.strategies import CONTROLS, as_strategy
+from fedlab_utils.privacy import FOLLOWS, NOT_PRIVATE, Entry, Ledger, Mechanism, RecordDP
 
 MODELS = "global models of each round"
 TESTED = "metrics on test rows"
@@ -36,7 +37,9 @@ class Diary:
         dealings = {k: None if plan.promises[0] is None else dealing(f) for k, f in distinct.items()}
         self._dealings = [dealings[id(f)] for f in plan.federations]
 
-    def write(self, this: Round, sent: list[list[tuple]], model: fleet.Params) -> None:
+    def write(
+        self, this: Round, sent: list[list[tuple]], model: fleet.Params, beside: Mapping[int, tuple[str, Tensor]]
+    ) -> None:
         """Write one round down.
 
         Parameters
@@ -47,6 +50,8 @@ class Diary:
             For each run the messages of the aggregator.
         model
             The global models after it.
+        beside
+            For some runs what hospitals were sent besides the model: what it is, and its numbers.
         """
         turn, before, plan = this.number, this.model, self.plan
         self.model = model
@@ -55,7 +60,8 @@ class Diary:
         for r, both in enumerate(zip(this.here.members, this.silent.members, strict=True)):
             members = np.sort(np.concatenate(both))
             seed, n_bytes = int(plan.seed_of[r]), BYTES * before.shape[1]
-            down = [] if known else [("server", h, "global model", n_bytes, before[r].numpy()) for h in members]
+            told = [] if known else [("global model", before[r]), *([beside[r]] if r in beside else [])]
+            down = [("server", h, what, n_bytes, values.numpy()) for what, values in told for h in members]
             for sender, receiver, what, n_bytes, values in down + sent[r]:
                 ends = (end if isinstance(end, str) else plan.names[end] for end in (sender, receiver))
                 kept = values if this.kept[r] else None
@@ -74,6 +80,10 @@ class Diary:
             about = dict(sees=plan.aggregator.sees, step=float(plan.protection.grid[own].max()))
             about["server"] = server and server[own]
             told = entries(setting.privacy, private[own], plan.names, self._dealings, **about)
+            if as_strategy(setting.strategy).corrects and not plan.aggregator.delivers:
+                follows = NOT_PRIVATE if setting.privacy is None else FOLLOWS
+                also = Entry(CONTROLS, ", ".join(plan.names), "every hospital", follows, f"{replicates} runs")
+                told = [(*own_entries, also) for own_entries in told]
             ledgers = (Ledger((*f.ledger.entries, *e)) for f, e in zip(plan.federations, told, strict=True))
             model = self.model[own].clone()
             found.append(FederatedRun(model, plan.task, tuple(plan.names), metrics, messages, tuple(ledgers)))

@@ -15,6 +15,7 @@ from torch import Tensor
 from fedlab_utils import fleet
 from fedlab_utils._arguments import flag, number, one_of, whole, widths
 from fedlab_utils.data import Federation, Hospital
+from fedlab_utils.federated import compression, strategies
 from fedlab_utils.federated.aggregators import Aggregator, as_aggregator
 from fedlab_utils.federated.protections import Promise, protection_for, refuse
 from fedlab_utils.fleet.batches import n_steps
@@ -22,7 +23,7 @@ from fedlab_utils.fleet.randomness import DROPOUT, LOCAL_WORK, LOTTERY, ROUNDING
 from fedlab_utils.privacy import HospitalDP
 
 # What may differ in one fleet.
-PER_RUN = ("local_epochs", "local_steps", "lr", "proximal", "participation", "dropout", "privacy")
+PER_RUN = "local_epochs local_steps lr strategy server_lr proximal compress participation dropout privacy".split()
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ class Setting:
     lr: float = 0.1
     optimiser: fleet.Optimiser = "sgd"
     hidden: Sequence[int] = (64,)
-    strategy: str = "fedavg"
+    strategy: str | strategies.Strategy = "fedavg"
+    server_lr: float = 1.0
     proximal: float = 0.0
+    compress: compression.Quantise | compression.TopK | None = None
     participation: float = 1.0
     dropout: float = 0.0
     privacy: Promise = None
@@ -60,7 +63,7 @@ class Setting:
         return cls(**arguments)
 
     def __post_init__(self) -> None:
-        one_of("strategy", self.strategy, ("fedavg", "uniform"))
+        strategies.as_strategy(self.strategy)
         one_of("optimiser", self.optimiser, ("sgd", "momentum", "adam"))
         participation = number("participation", self.participation)
         if not 0 < participation <= 1:
@@ -95,22 +98,28 @@ class Setting:
             self._keep(name, whole(name, getattr(self, name)))
         if self.local_steps is not None:
             self._keep("local_steps", whole("local_steps", self.local_steps))
-        for name in ("lr", "proximal"):
+        for name in ("lr", "proximal", "server_lr"):
             self._keep(name, number(name, getattr(self, name)))
         self._keep("participation", participation)
         self._keep("dropout", dropout)
         self._keep("record", flag("record", self.record))
         self._keep("hidden", widths(self.hidden))
         self._keep("seed", whole("seed", self.seed, least=0))
+        strategies.refuse(self, way)
+        compression.refuse(self, way)
 
     def _keep(self, name: str, value) -> None:
         object.__setattr__(self, name, value)  # a frozen dataclass may settle its own fields
 
     def fits_beside(self, other: Setting) -> bool:
-        """Whether one fleet can train both: equal in all that is not a number of training or of one promise."""
+        """Whether one fleet can train both: equal in all that is not a number of training or of one promise.
+
+        Who counts hospitals alike has a fleet of its own: beside others, sums are grouped differently in the processor,
+        and the last bits of known results would change.
+        """
         shared = (field.name for field in fields(self) if field.name not in PER_RUN)
-        same_kind = type(self.privacy) is type(other.privacy)
-        return same_kind and all(getattr(self, name) == getattr(other, name) for name in shared)
+        kinds = [(type(s.privacy), strategies.as_strategy(s.strategy).by_rows) for s in (self, other)]
+        return kinds[0] == kinds[1] and all(getattr(self, name) == getattr(other, name) for name in shared)
 
     def own_stream(self, rows: bytes) -> tuple[int, ...]:
         """What sets the random numbers of a private training apart from those of every other one.
@@ -128,9 +137,11 @@ class Setting:
         """
         if self.privacy is None:
             return ()
-        way = self.aggregator
-        about = sorted((k, repr(v)) for k, v in vars(self).items() if k not in ("aggregator", "record", "seed"))
-        about.append(("aggregator", _described(way)))
+        # What changes nothing is left out: trainings from before it could be set keep their noise.
+        nothing = {"server_lr": 1, "compress": None}
+        beside = ("aggregator", "record", "seed", *(k for k, v in nothing.items() if getattr(self, k) == v))
+        about = sorted((k, _described(v)) for k, v in vars(self).items() if k not in beside)
+        about.append(("aggregator", _described(self.aggregator)))
         return (int.from_bytes(sha256(repr(about).encode() + rows).digest()),)
 
 
@@ -184,6 +195,8 @@ class Plan:
         ``[runs, hospitals]``: in how many rounds each takes part.
     grid
         ``[runs]``: the step to which the aggregator rounds an update; 0 if it does not.
+    rules, server_lr
+        For each run its strategy, and what the server multiplies its step by.
     start
         The untrained models, one a run.
     protection
@@ -208,7 +221,8 @@ class Plan:
             return np.repeat([np.nan if getattr(s, name) is None else getattr(s, name) for s in settings], replicates)
 
         self.lr, self.proximal, self.share = each_run("lr"), each_run("proximal"), each_run("participation")
-        self._dropout = each_run("dropout")
+        self._dropout, self.server_lr = each_run("dropout"), each_run("server_lr")
+        self.rules = [strategies.as_strategy(s.strategy) for s in settings for _ in range(replicates)]
 
         self.X, self.y, self.rows = training_rows([f.hospitals for f in federations])
         self.size = np.array([[len(r) for r in own] for own in self.rows])[self.seed_of]
@@ -217,8 +231,9 @@ class Plan:
         epochs, given = each_run("local_epochs")[:, None], each_run("local_steps")[:, None]
         in_epochs = n_steps(epochs, self.size, self.batch_size, protection.sampling)
         self.steps = np.where(np.isnan(given), in_epochs, given).astype(int)
-        alike = shared.strategy == "uniform" or protection.counts_alike
-        self.weight = np.ones_like(self.size) if alike else self.size
+        by_rows = np.array([rule.by_rows and not protection.counts_alike for rule in self.rules])
+        self.weight = np.where(by_rows[:, None], self.size, 1)
+        strategies.refuse_unequal_steps(self)
 
         # Random numbers: a run's own stream if it makes a promise, the operating system's if it is to be secure.
         self._secure = [p is not None and p.secure for p in self.promises]
@@ -312,14 +327,12 @@ def fingerprint(federation: Federation) -> bytes:
     return found.digest()
 
 
-def _described(aggregator) -> str:
-    """What an aggregator is and how it is set, in the same words on every machine."""
-    if type(aggregator).__repr__ is not object.__repr__:
-        return repr(aggregator)
-    about = re.sub(
-        r" at 0x[0-9a-f]+", "", repr(getattr(aggregator, "__dict__", {}))
-    )  # addresses say nothing, and change
-    return type(aggregator).__qualname__ + ("" if about == "{}" else about)
+def _described(part) -> str:
+    """What an argument is and how it is set, in the same words on every machine."""
+    if type(part).__repr__ is not object.__repr__:
+        return repr(part)
+    about = re.sub(r" at 0x[0-9a-f]+", "", repr(getattr(part, "__dict__", {})))  # addresses say nothing, and change
+    return type(part).__qualname__ + ("" if about == "{}" else about)
 
 
 def _by_number(rng: np.random.Generator, rounds: int, n: int, share: float) -> list[np.ndarray]:

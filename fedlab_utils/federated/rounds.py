@@ -14,30 +14,34 @@ from torch import Tensor
 from fedlab_utils import fleet
 from fedlab_utils._progress import progress
 from fedlab_utils.federated.aggregators import Round, abandoned, came_to_nothing, combine
+from fedlab_utils.federated.compression import Courier
 from fedlab_utils.federated.diary import Diary
 from fedlab_utils.federated.plan import Plan
 from fedlab_utils.federated.runs import FederatedRun, warn_if_diverged
+from fedlab_utils.federated.strategies import Server
 
 
 @fleet.one_thread()
 def carry_out(plan: Plan, on_round: Callable[[list[FederatedRun]], bool | None] | None = None) -> list[FederatedRun]:
     """Train what was planned: a `FederatedRun` for each setting. `on_round` gets them after each round."""
     model, protection, memory = plan.start, plan.protection, {}  # w_0
-    diary = Diary(plan, model)
+    diary, courier, server = Diary(plan, model), Courier(plan), Server(plan)
     first = plan.seed_of == 0  # the others' messages are only counted
     kept = first & plan.record
     for turn in progress(range(plan.rounds), "Rounds", plan.rounds, quiet=on_round is not None):
         here, came = plan.here(turn), plan.came(turn)  # S_t, and whose line will hold
         given = model[torch.from_numpy(here.run)]
-        trained = plan.local_training(given, here, **protection.local(here))  # ClientUpdate(k, w_t)
+        besides = protection.local(here) | server.local(here)
+        trained = plan.local_training(given, here, **besides)  # ClientUpdate(k, w_t)
         updates = protection.leave(trained.flat() - given.flat(), here)
         arrived, silent, before = here.only(came), here.only(~came), model.flat()
+        updates, beside = courier.pack(updates[torch.from_numpy(came)], arrived), server.tells() if turn else {}
         own = plan.weight, plan.aggregator_rngs, first, kept, before, memory, protection.inside  # n_k among them
-        this = Round(turn + 1, arrived, silent, *own)
-        mean, sent = combine(plan.aggregator, updates[torch.from_numpy(came)], this)  # sum of n_k / n (w_k - w_t)
-        change = protection.arrive(mean, arrived)
-        model = model.like(before + change.masked_fill(_stays(plan, this, sent), 0))  # w_(t+1)
-        diary.write(this, sent, model)
+        this = Round(turn + 1, arrived, silent, *own, courier.sizes)
+        mean, sent = combine(plan.aggregator, updates, this)  # sum of n_k / n (w_k - w_t)
+        change = server.move(protection.arrive(mean, arrived), updates, arrived, _stays(plan, this, sent))
+        model = model.like(before + change)  # w_(t+1)
+        diary.write(this, sent, model, beside)
         if on_round is not None and on_round(diary.runs()) is True:
             break
     runs = diary.runs()

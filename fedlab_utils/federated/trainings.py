@@ -10,9 +10,11 @@ from fedlab_utils import fleet
 from fedlab_utils._arguments import brief, draws, function, number, one_of, whole
 from fedlab_utils.data import Federation, Hospital
 from fedlab_utils.federated.aggregators import Aggregator
+from fedlab_utils.federated.compression import Quantise, TopK
 from fedlab_utils.federated.plan import Plan, as_replicates, settled
 from fedlab_utils.federated.rounds import carry_out
 from fedlab_utils.federated.runs import FederatedRun
+from fedlab_utils.federated.strategies import Strategy
 from fedlab_utils.privacy import HospitalDP, RecordDP
 
 
@@ -26,8 +28,10 @@ def train(
     lr: float = 0.1,
     optimiser: fleet.Optimiser = "sgd",
     hidden: Sequence[int] = (64,),
-    strategy: str = "fedavg",
+    strategy: str | Strategy = "fedavg",
+    server_lr: float = 1.0,
     proximal: float = 0.0,
+    compress: Quantise | TopK | None = None,
     participation: float = 1.0,
     dropout: float = 0.0,
     privacy: RecordDP | HospitalDP | None = None,
@@ -55,9 +59,19 @@ def train(
     hidden
         Widths of the hidden layers; ``()`` is (multinomial) logistic or linear regression.
     strategy
-        ``"fedavg"`` weights hospitals by training rows, ``"uniform"`` counts them alike.
+        ``"fedavg"`` weights hospitals by training rows, ``"uniform"`` counts them alike. The others weight by rows and
+        change the server's step, ``"fedavgm"`` by momentum, ``"fedadam"`` and ``"fedyogi"`` by a size of its own for
+        each number, or the local training: ``"scaffold"`` corrects what drives hospitals apart (with plain ``"sgd"``
+        alone). Objects such as ``federated.FedAdam(betas=(0.9, 0.999), tau=1e-8)`` set what a name leaves as it is. The
+        server steps on the mean that came out, so it works behind a masked sum, too, and costs nothing under a promise.
+    server_lr
+        What the server multiplies its step by. ``"fedadam"`` and ``"fedyogi"`` move each number by about `server_lr` a
+        round and need one far below 1, such as 0.01 to 0.1.
     proximal
         Pull of the local training towards the global model (FedProx, Li et al., arXiv:1812.06127).
+    compress
+        ``federated.Quantise(bits)`` or ``federated.TopK(share)``: updates travel in fewer bytes, which the transcript
+        counts. In the open alone; under `RecordDP` noise is in the update before it is compressed.
     participation
         Share of the hospitals drawn for each round, at least one (but see `privacy`).
     dropout
@@ -96,7 +110,8 @@ def train(
         aggregator takes: `on_round` was given the rounds until then.
     """
     setting = dict(rounds=rounds, local_epochs=local_epochs, local_steps=local_steps, batch_size=batch_size)
-    setting |= dict(lr=lr, optimiser=optimiser, hidden=hidden, strategy=strategy, proximal=proximal)
+    setting |= dict(lr=lr, optimiser=optimiser, hidden=hidden, strategy=strategy)
+    setting |= dict(server_lr=server_lr, proximal=proximal, compress=compress)
     setting |= dict(participation=participation, dropout=dropout, privacy=privacy, aggregator=aggregator)
     setting |= dict(seed=seed, record=record)
     function("on_round", on_round)

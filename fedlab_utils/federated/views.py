@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from fedlab_utils.federated.aggregators import ABANDONED
+from fedlab_utils.federated.strategies import CONTROL, CONTROL_OF_ANOTHER_SUM
 
 SIGHTS = (  # most telling first
     "single updates", "model of every round", "finished model", "noisy sum of every round", "noise only",
@@ -14,7 +15,7 @@ SIGHTS = (  # most telling first
 
 # What a message is worth to whoever holds it. A kind that does not stand here counts as a single update: an aggregator
 # of one's own is believed to show everything until it says otherwise in these words.
-_MODEL = ("global model",)
+_MODEL = ("global model", CONTROL, CONTROL_OF_ANOTHER_SUM)
 _ADDED = ("masked update",)  # whoever holds all of them can compute their sum
 _NOISY = ("masked noisy update",)  # the same, and noise of all hospitals is inside
 _SEALED = ("encrypted update",)  # only a key opens it
@@ -81,7 +82,8 @@ def _level(viewer: str, others: pd.DataFrame, log: pd.DataFrame) -> int:
     several = log["round"].nunique() > 1
     if viewer == "model user" and several:  # it cannot take rounds apart
         return 2
-    if fewest == 1 or (fewest == 2 and viewer == "hospital"):  # one takes its own update from the sum
+    sums = 1 + others["what"].eq(CONTROL_OF_ANOTHER_SUM).any()  # of the same updates in a round
+    if fewest <= sums + (viewer == "hospital"):  # one takes its own update from the sum
         return 0
     return 1 if several else 2
 

@@ -25,6 +25,7 @@ DROPOUT = 9  # `federated`: which hospitals fall silent in a round
 NOISE_SHARES = 10  # `federated`, `secagg`: noise that hospitals add to their words, of each of them
 CRITIC_COINS, CRITIC_NOISE = 11, 12  # `synth`: rows of a critic's batch, and noise on their sum, of each hospital
 SUMS_NOISE = 13  # `synth`: noise that hospitals add to sums of their rows, of each of them
+COMPRESSION = 14  # `federated`: coins of numbers that travel in fewer bits, of each hospital
 # `synth` trains and samples by (k, 2) and (k, 3), as `federated` draws lotteries: nothing compares the two, and other
 # numbers would change every synthetic patient in the lessons.
 GENERATOR_TRAINING, GENERATOR_SAMPLING = 2, 3

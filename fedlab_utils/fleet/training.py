@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedlab_utils._arguments import brief, each, finite, labels, one_of, row_numbers, table, whole
+from fedlab_utils._arguments import brief, each, finite, labels, one_of, row_numbers, table, vectors, whole
 from fedlab_utils.fleet.batches import DRAWS, Sampling, n_steps, normal
 from fedlab_utils.fleet.losses import LOSSES, Loss, slopes
 from fedlab_utils.fleet.networks import Params, networks, one_thread, signals
@@ -128,6 +128,7 @@ def fit(
     loss: Loss = "binary",
     weight_decay: float | Sequence[float] = 0.0,
     proximal: float | Sequence[float] = 0.0,
+    offset: Tensor | None = None,
     max_norm: float | Sequence[float] | None = None,
     noise_multiplier: float | Sequence[float] = 0.0,
     sampling: Sampling = "shuffle",
@@ -161,6 +162,9 @@ def fit(
         Added to the gradient as ``weight_decay * w``, as ``torch.optim`` does.
     proximal
         Pull back to the starting point, ``proximal * (w - w_start)`` (FedProx, Li et al., arXiv:1812.06127).
+    offset
+        A vector for each model ``[K, D]``, in the order of `Params.flat`, that is added to its gradient in every step,
+        after clipping and noise (SCAFFOLD, Karimireddy et al., arXiv:1910.06378).
     max_norm
         Clip norm for each row's gradient; see `gradients`.
     noise_multiplier
@@ -199,13 +203,12 @@ def fit(
     elif settings["noise_multiplier"].any():
         raise ValueError("noise_multiplier needs max_norm: the noise is scaled to the clip norm.")
     size = np.array([len(r) for r in rows])
-    if steps is None:
-        epochs = each("epochs", epochs, n_models, least=1, is_whole=True).astype(int)
-        total = n_steps(epochs, size, batch_size, sampling)
-    else:
-        total = each("steps", steps, n_models, least=1, is_whole=True).astype(int)
+    given = _counts("epochs" if steps is None else "steps", epochs if steps is None else steps, n_models)
+    total = n_steps(given, size, batch_size, sampling) if steps is None else given
     order = np.argsort(-total, kind="stable")  # longest first: those still training are a prefix
     settings = {name: torch.tensor(v).to(X) for name, v in settings.items() if name == "lr" or v.any()}
+    if offset is not None:
+        settings["offset"] = params.like(vectors("offset", offset, (n_models, params.n_parameters)).to(X))
     if sampling == "poisson":
         settings["expected"] = torch.from_numpy(np.minimum(batch_size, size)).to(X)
     trained = params.map(lambda t: t.detach().clone())
@@ -225,6 +228,11 @@ def fit(
             _train(piece, X, y, plan, noise, own, optimiser, loss)
             trained.map(lambda all_models, some, at=picked: all_models.index_copy_(0, at, some), piece)
     return trained
+
+
+def _counts(name: str, value, n_models: int) -> np.ndarray:
+    """A whole number of at least 1 for each model."""
+    return each(name, value, n_models, least=1, is_whole=True).astype(int)
 
 
 def _train(trained, X, y, plan, noise, settings, optimiser, loss) -> None:
@@ -253,8 +261,10 @@ def _train(trained, X, y, plan, noise, settings, optimiser, loss) -> None:
         _step(*views, gradient=gradient, step=step, optimiser=optimiser, **now)
 
 
-def _step(trained, start, *state, gradient, step, optimiser, lr, weight_decay=None, proximal=None, **_):
+def _step(trained, start, *state, gradient, step, optimiser, lr, weight_decay=None, proximal=None, offset=None, **_):
     """One optimiser step in place; every model given here has taken ``step - 1`` of them before."""
+    if offset is not None:
+        gradient.map(Tensor.add_, offset)
     others = zip(*(p.tensors() for p in (start, gradient, *state)), strict=True)
     for w, (w_start, g, *moments) in zip(trained.tensors(), others, strict=True):
         column = (-1, *[1] * (w.dim() - 1))

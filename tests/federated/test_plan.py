@@ -22,7 +22,7 @@ def test_participation_draws_hospitals_and_everyone_gets_a_turn(three):
         (dict(batch_size=0), "batch_size must be"),
         (dict(participation=0.0), "participation must be a share above 0 and at most 1; got 0.0"),
         (dict(participation=1.2), "participation must be a share"),
-        (dict(strategy="median"), "strategy must be one of fedavg, uniform; got 'median'"),
+        (dict(strategy="median"), "strategy must be one of fedavg, uniform, .*scaffold; got 'median'"),
         (dict(hidden=(8, 0)), "hidden must be a sequence of widths"),
         (dict(hidden=64), "hidden must be a sequence of widths such as .64,.*got 64"),
         (dict(lr=[0.1, 0.2]), "lr must be one finite number"),

@@ -3,9 +3,10 @@
 import io
 import sys
 
+import pandas as pd
 import pytest
 
-from fedlab_utils import _progress
+from fedlab_utils import _progress, attacks, data, federated, synth
 
 
 class Terminal(io.StringIO):
@@ -33,3 +34,31 @@ def test_progress_goes_where_somebody_looks(monkeypatch, notebook, person, quiet
     asked = _progress.progress(range(3), "Rounds", 3, quiet=quiet)
     assert asked["disable"] == (where is None)
     assert where is None or asked["file"] is places[where]
+
+
+def test_who_listens_is_told_instead_and_can_stop_the_work():
+    heard = []
+
+    def hear(label, share):
+        heard.append((label, share))
+        if share >= 0.5:
+            raise KeyError("enough")
+
+    with pytest.raises(KeyError), _progress.listening(hear):
+        for _ in _progress.progress(range(4), "Rounds", 4):
+            pass
+    assert heard == [("Rounds", 0.0), ("Rounds", 0.25), ("Rounds", 0.5)]
+    assert not list(_progress.progress([], "Rounds", 1, quiet=True))  # and nobody listens any more
+    assert len(heard) == 3
+
+
+def test_a_listener_hears_of_rounds_steps_and_relaxed_rows_wherever_they_run():
+    frame = pd.DataFrame({"a": range(40), "b": [0, 1] * 20, "y": [0, 0, 1, 1] * 10})
+    fed = data.from_frame(frame, target="y", n_hospitals=2, bounds={"a": (0, 40), "b": (0, 1)})
+    heard = []
+    with _progress.listening(lambda label, _share: heard.append(label)):
+        federated.train(fed, rounds=3, hidden=(), on_round=lambda run: None)
+        synth.fit(frame, method="gan", steps=5, on_step=lambda made: None)
+        synth.fit_federated(fed, method="pairs")
+        attacks.federated_shadows(fed, n_models=4, rounds=2, hidden=(), seed=0)
+    assert heard[:8] == ["Rounds"] * 3 + ["Steps"] * 5 and heard[-2:] == ["Rounds"] * 2 and len(heard) > 100

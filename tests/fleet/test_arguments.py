@@ -48,6 +48,7 @@ WRONG = {
     "optimiser": ("lion", None, 3, "SGD"),
     "weight_decay": RATE,
     "proximal": RATE,
+    "offset": (0.1, "x", [0.1], np.zeros((2, 21)), torch.zeros(2), torch.zeros(2, 20), torch.zeros(2, 21).long()),
     "max_norm": (0, *(v for v in RATE if v is not None)),
     "noise_multiplier": RATE,
     "sampling": ("all", None, 0.5),
@@ -64,7 +65,7 @@ MORE = {  # wrong for one function alone
     fleet.normal: dict(steps=([2, 3],)),
 }
 OPTIONS = {  # which have a default
-    fleet.fit: "steps optimiser loss weight_decay proximal max_norm noise_multiplier sampling seed".split(),
+    fleet.fit: "steps optimiser loss weight_decay proximal offset max_norm noise_multiplier sampling seed".split(),
     fleet.gradients: ["max_norm"],
 }
 CASES = [

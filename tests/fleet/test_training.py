@@ -51,9 +51,10 @@ def test_a_fleet_equals_separate_torch_networks(task, optimiser, pull):
     rows = [np.arange(0, 33), np.arange(20, 60), np.arange(5, 12), np.array([3])]
     steps, lr, decay = [50, 30, 17, 50], [0.01, 0.02, 0.01, 0.005], [0.0, 0.1, 0.02, 0.0]
     start = fleet.init(4, (*SIZES[:-1], 3 if task == "multiclass" else 1), seed=3)
+    push = 0.1 * torch.randn(4, start.n_parameters, generator=torch.Generator().manual_seed(1)) if pull else None
     ours = fleet.fit(
         start, X, y, rows, steps=steps, batch_size=8, lr=lr, optimiser=optimiser, loss=task,
-        weight_decay=decay, proximal=pull, seed=7,
+        weight_decay=decay, proximal=pull, offset=push, seed=7,
     )  # fmt: skip
     for k in range(4):
         module, loss = as_module(start, k), reference_loss(task)
@@ -65,9 +66,9 @@ def test_a_fleet_equals_separate_torch_networks(task, optimiser, pull):
             assert (share == 1 / share.shape[1]).all()  # a model by itself needs no padding
             theirs.zero_grad()
             loss(module(X[index[0]]), y[index[0]]).backward()
-            for p, p0 in zip(module.parameters(), anchor, strict=True):
-                if pull:  # by hand, in the same order: decay, then the pull
-                    p.grad += decay[k] * p.data + pull * (p.data - p0)
+            for at, (p, p0) in enumerate(zip(module.parameters(), anchor, strict=True)):
+                if pull:  # by hand, in the same order: decay, then the pull, and the vector of its own
+                    p.grad += decay[k] * p.data + pull * (p.data - p0) + start.like(push).tensors()[at][k]
             theirs.step()
         assert furthest(ours, k, module) < 1e-5
 
