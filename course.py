@@ -367,7 +367,7 @@ def refresh(lessons: Path, work: Path) -> list[str]:
         if edited and new != old:
             messages.append(
                 f"{lesson.stem} has a new version; you edited yours, so it stays. "
-                f"To get the new one: python course.py reset {lesson.name[:2]}"
+                f"To get the new one: python course.py reset {called(lesson)}"
             )
         elif not edited and (new != old or not mine.exists()):
             shutil.copyfile(lesson, mine)
@@ -376,11 +376,16 @@ def refresh(lessons: Path, work: Path) -> list[str]:
     return messages
 
 
+def called(notebook: Path) -> str:
+    """What a notebook is called in a command: a lesson by its number."""
+    return notebook.name[:2] if notebook.name[:2].isdigit() else notebook.stem
+
+
 def restore(number: str, lessons: Path, work: Path, now: str) -> str:
     """Put one lesson back as it was handed out; what the learner wrote is kept in a folder of its own."""
-    found = sorted(lessons.glob(f"{number.zfill(2)}_*.ipynb"))
-    if not number.isdigit() or not found:
-        there = ", ".join(path.name[:2] for path in sorted(lessons.glob("*.ipynb"))) or "none yet"
+    found = [path for path in sorted(lessons.glob("*.ipynb")) if called(path) in (number, number.zfill(2))]
+    if not found:
+        there = ", ".join(called(path) for path in sorted(lessons.glob("*.ipynb"))) or "none yet"
         sys.exit(f"There is no lesson {number!r}; the lessons are: {there}.")
     lesson, mine, kept = found[0], work / found[0].name, ""
     as_new = (what_was_handed_out(work).get(mine.name), cells_hash(read(lesson)))
@@ -425,11 +430,15 @@ def lab(python: str, options: argparse.Namespace) -> int:
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, own))
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # in a container everybody is root
-    command += options.rest
+    return hand_over(command + options.rest, WORK)
+
+
+def hand_over(command: list[str], folder: Path) -> int:
+    """Let a server take this process over, so that stopping it stops everything; on Windows wait for it."""
     if os.name != "nt":
-        os.chdir(WORK)
-        os.execv(python, command)  # JupyterLab takes this process over, so that stopping it stops everything
-    server = subprocess.Popen(command, cwd=WORK)
+        os.chdir(folder)
+        os.execv(command[0], command)
+    server = subprocess.Popen(command, cwd=folder)
     while True:
         try:
             return server.wait()
@@ -437,7 +446,18 @@ def lab(python: str, options: argparse.Namespace) -> int:
             continue  # JupyterLab asks whether to stop: wait for its answer
 
 
-@verb(extras=None, takes={"lesson": dict(nargs="+", help="its number, such as 03")})
+@verb(
+    extras=["lab"],
+    takes={"--port": dict(type=int, default=8866, metavar="N", help="where the page is served, 8866 if not said")},
+)
+def dashboard(python: str, options: argparse.Namespace) -> int:
+    """the control room as a page of its own, on this machine only"""
+    say("The control room starts: a few seconds.")
+    tool = [python, str(ROOT / "tools" / "dashboard.py"), "--port", str(options.port)]
+    return hand_over(tool + options.rest, ROOT)
+
+
+@verb(extras=None, takes={"lesson": dict(nargs="+", help="its number, such as 03, or control_room")})
 def reset(python: str, options: argparse.Namespace) -> int:
     """give a lesson back as it was; what you wrote in it is kept in work/yours"""
     for number in options.lesson:

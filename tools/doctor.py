@@ -18,6 +18,7 @@ PACKAGES = (
     "matplotlib",
     "ipywidgets",
     "jupyterlab",
+    "voila",
     "fedlab-utils",
 )
 

@@ -2,6 +2,7 @@
 
     python tools/lessons.py             what changed in src since it was last built
     python tools/lessons.py 03          this lesson, changed or not; --all for all of them
+    python tools/lessons.py control_room    stored and shown like a lesson, and is none: no number, no exercises
     python tools/lessons.py --time      build nothing; seconds from top to bottom and to a lab's first picture
 
 A notebook that no learner should see (an error, a warning, a path of this machine, too large) is not stored.
@@ -38,6 +39,21 @@ TIMINGS = """from fedlab_utils import widgets
 for lab in widgets.LABS:
     first, complete = lab.wait().timing
     print(f"  {lab.title}: first picture after {first:.2f} s, complete after {complete:.2f} s")"""
+
+
+def is_lesson(source: Path) -> bool:
+    """Whether a source is a lesson: those have a number, which comes first in the name."""
+    return re.match(r"\d\d_", source.name) is not None
+
+
+def sources() -> list[Path]:
+    """The sources of all stored notebooks: the lessons in their order, then what is none."""
+    return sorted(SOURCES.glob("*.py"), key=lambda source: (not is_lesson(source), source.name))
+
+
+def called(source: Path) -> str:
+    """What a source is called in a command: a lesson by its number."""
+    return source.name[:2] if is_lesson(source) else source.stem
 
 
 def source_hash(source: Path) -> str:
@@ -187,28 +203,30 @@ def measure(source: Path) -> None:
     nb = load(source)
     nb.cells.append(nbformat.v4.new_code_cell(TIMINGS))
     seconds = execute(nb, LESSONS)
-    print(f"{source.stem}: {seconds:.1f} s", text_of(nb.cells[-1].outputs[0]).rstrip(), sep="\n", flush=True)
+    labs = [text_of(output).rstrip() for output in nb.cells[-1].outputs]  # none where there is no lab
+    print(f"{source.stem}: {seconds:.1f} s", *labs, sep="\n", flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lesson", nargs="*", help="numbers of lessons, such as 03; none means all that changed")
+    which = "numbers of lessons, such as 03, or control_room; none means all that changed"
+    parser.add_argument("lesson", nargs="*", help=which)
     parser.add_argument("--all", action="store_true", help="all, changed or not")
     parser.add_argument("--time", action="store_true", help="measure, build nothing")
     options = parser.parse_args()
-    sources = sorted(SOURCES.glob("[0-9][0-9]_*.py"))
-    unknown = set(options.lesson) - {source.name[:2] for source in sources}
+    wanted = sources()
+    unknown = set(options.lesson) - {called(source) for source in wanted}
     if unknown:
         sys.exit(f"No source for lesson {', '.join(sorted(unknown))} in notebooks/src.")
     if options.lesson:
-        sources = [source for source in sources if source.name[:2] in options.lesson]
+        wanted = [source for source in wanted if called(source) in options.lesson]
     if options.time:
-        for source in sources:
+        for source in wanted:
             measure(source)
         return 0
     os.environ["FEDLAB_STRICT"] = "1"  # a lab then waits for its complete picture, and raises what goes wrong
     failed = 0
-    for source in sources:
+    for source in wanted:
         lesson = LESSONS / f"{source.stem}.ipynb"
         changed = not lesson.exists() or stored_hash(lesson) != source_hash(source)
         if not (changed or options.all or options.lesson):

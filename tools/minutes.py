@@ -53,6 +53,6 @@ def stated(source: Path) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    for path in sorted(lessons.SOURCES.glob("[0-9]*.py")):
+    for path in filter(lessons.is_lesson, lessons.sources()):
         (core, deep), (says, more) = counted(path), stated(path)
         print(f"{path.stem:28} counted {core:4.0f} + {deep:3.0f}   says {says} + {more}")

@@ -153,6 +153,15 @@ class PLDAccountant(pld.PLDAccountant):
 class RdpAccountant(rdp.RdpAccountant):
     """That of dp-accounting, which also knows noise in shares, by its concentrated bound."""
 
+    @property
+    def costs(self) -> np.ndarray:
+        """What was composed so far, at each order."""
+        return np.array(self._rdp)
+
+    def add(self, costs: np.ndarray, count: int) -> None:
+        """Compose an event whose costs are known, so many times."""
+        self._rdp = self._rdp + count * costs
+
     def _maybe_compose(self, event, count, do_compose):
         if isinstance(event, SharedNoiseDpEvent) and event.sampling_probability < 1:
             if self.neighboring_relation is not BLANK:

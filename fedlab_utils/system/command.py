@@ -17,18 +17,18 @@ from pathlib import Path
 import pandas as pd
 
 from fedlab_utils import system
+from fedlab_utils.system import own_table
 from fedlab_utils.system.outcome import STAGES, Outcome
 from fedlab_utils.system.settings import Settings
 
 DONE, FAILED, WRONG = 0, 1, 2  # exit codes
-MOST_BYTES, MOST_ROWS, MOST_COLUMNS = 200_000_000, 1_000_000, 1_000  # of a table
+LIMITS = own_table.Limits(size=200_000_000, lines=1_000_000, columns=1_000)
 _MOST_LETTERS = 400_000  # bytes of a file of settings; it has a limit of its own in characters
-_PIECE = 1 << 20
 
 _ABOUT = f"""Run a system that a file of settings describes, and write its privacy report.
 
-The table is a CSV file in UTF-8 with commas and a first line of column names, of at most {MOST_BYTES // 10**6} MB,
-{MOST_ROWS:,} lines and {MOST_COLUMNS:,} columns. It is read where the settings say data.table = "own".
+The table is a CSV file in UTF-8 with commas and a first line of column names, of {LIMITS}. It is read where the
+settings say data.table = "own".
 Exit codes: 0 done; 2 the settings or the table are wrong, one sentence says how; 1 anything else."""
 
 
@@ -140,26 +140,11 @@ def _place(report: Path, options: argparse.Namespace) -> Path:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """A table from CSV, looked at from outside before it is parsed."""
+    """The table in a file."""
     if not path.is_file():
         raise Wrong(f"--table must be a file; {str(path)!r} is none.")
-    if path.stat().st_size > MOST_BYTES:
-        raise Wrong(f"--table must have at most {MOST_BYTES:,} bytes; it has {path.stat().st_size:,}.")
     with open(path, "rb") as file:
-        head = file.readline(_PIECE)
-        if head.count(b",") >= MOST_COLUMNS:
-            raise Wrong(f"--table must have at most {MOST_COLUMNS:,} columns; its first line has more.")
-        if b"," not in head and any(mark in head for mark in b";\t"):
-            raise Wrong("--table must have commas between its columns; its first line has none.")
-        lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(_PIECE), b""))
-        if lines > MOST_ROWS:
-            raise Wrong(f"--table must have at most {MOST_ROWS:,} lines; it has {lines:,}.")
-        file.seek(0)
-        try:
-            return pd.read_csv(file, encoding="utf-8-sig", low_memory=False)
-        except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else " ".join(str(error).split())[:150]
-            raise Wrong(f"--table must be a table as CSV: {why}.") from None
+        return own_table.read(file, name="--table", limits=LIMITS)
 
 
 def _write(path: Path, page: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fedlab_utils.system.markup import Markup, tag
@@ -67,6 +67,46 @@ def risks(label: str, title: str, said: str, points: Sequence[tuple[float, float
     parts.append(tag("text", "predicted risk", x=left + size / 2, y=top + size + 40, **_MIDDLE))
     parts.append(tag("text", "observed share", transform=f"translate(14 {top + size / 2:g}) rotate(-90)", **_MIDDLE))
     return _svg(label, title, said, top + size + 48, parts, wide=left + size + 25, class_="square")
+
+
+def curves(
+    label: str,
+    title: str,
+    said: str,
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    across: str,
+    up: str,
+    *,
+    most: float,
+) -> Markup:
+    """Lines from left to right, each with its name at its end; the first is drawn through, the others in dashes."""
+    left, top, wide, high = 60, 12, _WIDE - 150, 180
+    values = [v for _, ys in lines.values() for v in ys]
+    ticks = _ticks(min(values), max(values))
+
+    def x(value: float) -> float:
+        return round(left + value / max(most, 1) * wide, 1)
+
+    def y(value: float) -> float:
+        return round(top + high - (value - ticks[0]) / (ticks[-1] - ticks[0]) * high, 1)
+
+    parts = []
+    for at in ticks:
+        parts.append(tag("line", x1=left, x2=left + wide, y1=y(at), y2=y(at), class_="rule"))
+        parts.append(tag("text", f"{at:g}", x=left - 8, y=y(at) + 4.5, text_anchor="end", class_="soft"))
+    for at in (t for t in _ticks(0, max(most, 1)) if t == int(t) and t <= most):
+        parts.append(tag("text", f"{at:g}", x=x(at), y=top + high + 18, class_="soft", **_MIDDLE))
+    ends, lowest = {}, 0.0
+    for k, (name, (xs, ys)) in enumerate(lines.items()):
+        path = "M" + " L".join(f"{x(a)},{y(b)}" for a, b in zip(xs, ys, strict=True))
+        parts.append(tag("path", d=path, class_="bar" if not k else "bar dash"))
+        ends[name] = x(xs[-1]) + 6, y(ys[-1]) + 4.5
+    for k, (name, (at, below)) in enumerate(sorted(ends.items(), key=lambda end: end[1][1])):
+        lowest = max(below, lowest + 16) if k else below  # names do not lie on each other
+        parts.append(tag("text", name, x=at, y=lowest))
+    parts.append(tag("text", across, x=left + wide / 2, y=top + high + 40, **_MIDDLE))
+    parts.append(tag("text", up, transform=f"translate(14 {top + high / 2:g}) rotate(-90)", **_MIDDLE))
+    return _svg(label, title, said, top + high + 48, parts)
 
 
 def _svg(label: str, title: str, said: str, height: float, parts: Sequence[Markup], *, wide=_WIDE, **more) -> Markup:

@@ -13,7 +13,7 @@ from itertools import count
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _SHORT = 12  # rows of a table that stays on one sheet of paper
-_VOID = ("meta", "wbr", "line", "circle", "rect")  # elements that hold nothing
+_VOID = ("meta", "wbr", "line", "circle", "rect", "path")  # elements that hold nothing
 
 _CSS = """
 :root { color-scheme: light dark; --paper: #fffefb; --ink: #1d2329; --soft: #565f67; --rule: #d5d2c9; --tint: #f4f2ec;

@@ -41,6 +41,8 @@ class Outcome:
         members found, with intervals; the false alarms at which; what a promise allows there; the positive control.
     ledgers
         For each split, everything that touched a patient, from the training on; see `books`.
+    source
+        The table or the hospitals that were handed over; None for a data set of the course.
     """
 
     settings: Settings
@@ -57,6 +59,7 @@ class Outcome:
     calibration: pd.DataFrame | None = None
     attacks: pd.DataFrame | None = None
     ledgers: tuple[Ledger, ...] = ()
+    source: object = None
 
     def __repr__(self) -> str:
         score = "" if self.trained is None else f", {self.trained!r}"

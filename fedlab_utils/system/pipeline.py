@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -31,6 +33,10 @@ from fedlab_utils.system.settings import Settings
 
 _STEPS = {"quick": 200, "full": 1500}  # of a local GAN
 _CRITICS = {"quick": dict(steps=300, warm_steps=1000), "full": dict(steps=4000, warm_steps=2400)}  # of a federated one
+_MADE = {  # by each stage that takes long; the clinic's follows from the training
+    "hospitals": ("federations",), "synthetic patients": ("synthetic", "maker", "synthetic_ledgers"),
+    "training": ("trained", "trained_on", "ledgers"), "baselines": ("baselines",), "attack": ("attacks",),
+}  # fmt: skip
 Progress = Callable[[Outcome], bool | None]
 
 
@@ -78,8 +84,19 @@ def stages(
     *,
     federation: Federation | Sequence[Federation] | None = None,
     table: pd.DataFrame | None = None,
+    earlier: Outcome | None = None,
+    on_round: Callable[[FederatedRun], bool | None] | None = None,
 ) -> Iterator[Outcome]:
-    """The outcome after each stage; arguments as in `run`."""
+    """The outcome after each stage; arguments as in `run`, and two more.
+
+    Parameters
+    ----------
+    earlier
+        An outcome whose stages are taken over where nothing that they rest on is different, with what they released:
+        a table that is there already is neither made nor paid for a second time.
+    on_round
+        Of `federated.train`.
+    """
     if not isinstance(settings, Settings):
         raise ValueError(f"settings must be a system.Settings, such as system.PRESETS['ours']; got {brief(settings)}.")
     if (table is not None) != (settings.data.table == "own" and federation is None):
@@ -87,10 +104,12 @@ def stages(
             "table must be given where data.table is 'own' and no federation is, and nowhere else; got "
             f"data.table={settings.data.table!r}."
         )
-    outcome = Outcome(settings)
-    for name, stage in zip(STAGES, _stages(settings), strict=True):
+    outcome = Outcome(settings, source=table if federation is None else federation)
+    for name, stage in zip(STAGES, _stages(settings, on_round), strict=True):
         start = time.perf_counter()
-        if name == "hospitals":
+        if kept := _kept(name, outcome, earlier):
+            outcome = replace(outcome, **kept)
+        elif name == "hospitals":
             found = _hospitals(settings, federation, table)
             _fits(settings, found)
             outcome = replace(outcome, federations=found)
@@ -103,10 +122,31 @@ def stages(
         yield outcome
 
 
-def _stages(settings: Settings) -> list[Callable[[Outcome], Outcome | None] | None]:
+def _stages(settings: Settings, on_round: Callable | None) -> list[Callable[[Outcome], Outcome | None] | None]:
     """What each of `STAGES` does to an outcome; None for those that are not asked for."""
     synthetic = None if settings.synthetic.where == "none" else _synthetic
-    return [None, synthetic, _training, _baselines, _clinic, _attack if settings.checks.attack else None]
+    training = partial(_training, on_round=on_round)
+    return [None, synthetic, training, _baselines, _clinic, _attack if settings.checks.attack else None]
+
+
+def _kept(stage: str, outcome: Outcome, earlier: Outcome | None) -> dict[str, Any] | None:
+    """What a stage of an earlier outcome left, if it would be made of the very same."""
+    if earlier is None or stage not in earlier.stages or earlier.source is not outcome.source:
+        return None
+    made = _MADE.get(stage)
+    if made is None or _rests_on(stage, earlier.settings) != _rests_on(stage, outcome.settings):
+        return None
+    return {name: getattr(earlier, name) for name in made}
+
+
+def _rests_on(stage: str, s: Settings) -> tuple:
+    """The settings that a stage's result depends on."""
+    hospitals = s.data, s.scale, s.promise.delta, s.demonstration, bool(s.data.bounds) and s.synthetic.where
+    invented = s.synthetic, s.sum
+    return hospitals + {
+        "hospitals": (), "synthetic patients": invented, "training": (*invented, s.training, s.promise),
+        "baselines": (s.training,), "attack": (*invented, s.training, s.promise),
+    }[stage]  # fmt: skip
 
 
 def promise(settings: Settings) -> RecordDP | HospitalDP | None:
@@ -283,10 +323,15 @@ def _trained_on(outcome: Outcome) -> list[Federation]:
     return found
 
 
-def _training(outcome: Outcome) -> Outcome:
+def _training(outcome: Outcome, on_round: Callable | None) -> Outcome:
     federations = _trained_on(outcome)
-    trained = federated.train(federations, seeds=len(federations), **arguments(outcome.settings))
+    trained = federated.train(federations, seeds=len(federations), on_round=on_round, **arguments(outcome.settings))
     return replace(outcome, trained=trained, trained_on=tuple(federations), ledgers=_books(outcome, trained))
+
+
+def broken_off(outcome: Outcome, trained: FederatedRun) -> Outcome:
+    """The outcome of a training that was stopped after some rounds: these were seen, and count."""
+    return replace(outcome, trained=trained, ledgers=_books(outcome, trained))
 
 
 def _books(outcome: Outcome, trained: FederatedRun) -> tuple[Ledger, ...]:

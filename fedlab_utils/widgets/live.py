@@ -105,7 +105,7 @@ class _Show:
 
     def _paint(self) -> None:
         (figure, sentence, alt), self._pending = self._pending, None
-        picture = plots.png(figure)
+        picture = self._lab._render(figure)
         self._check()
         self._lab.setting = self.setting
         self._lab._paint(figure, sentence, alt, picture)
@@ -226,6 +226,10 @@ class Lab:
         if now - self._moved >= REPAINT or done >= 1:
             self._moved = now
             self._screen.done = min(max(float(done), 0.0), 1.0)
+
+    def _render(self, figure) -> bytes:
+        """What the page gets of what a run shows."""
+        return plots.png(figure)
 
     def _paint(self, figure, sentence: str, alt: str, picture: bytes) -> None:
         self.png, self.sentence, self.alt, self._figure = picture, sentence, alt, figure
@@ -363,15 +367,15 @@ def lab(run: Callable, *, title: str = "", **controls: W.DOMWidget) -> Lab:
     LABS.append(made)
     made._request()
     try:
-        _first_look(made)
+        first_look(made)
     except KeyboardInterrupt:
         made.cancel()
         raise
     return made
 
 
-def _first_look(made: Lab) -> None:
-    """Keep the cell waiting for a picture, so that a stored notebook has it."""
+def first_look(made: Lab) -> None:
+    """Keep the cell that made a lab waiting for a picture, so that a stored notebook has it."""
     strict = any(os.environ.get(name, "") not in ("", "0") for name in ("CI", "FEDLAB_STRICT"))
     while not made._idle.wait(0.02):
         if not strict and made.png and time.perf_counter() - made._asked > FIRST_WAIT:

@@ -1,9 +1,11 @@
 // The screen of a live lab: picture, sentence, progress and Cancel. It also gives the controls beside it names that a
 // screen reader can say, and puts the lab to sleep when its kernel is gone. No build step: anywidget loads it as it is.
 
-const ASLEEP =
-  "This lab is asleep: its kernel was restarted or stopped. To wake it, run the cells from the top " +
-  "(menu Run, Run All Above Selected Cell), then its own cell (Shift+Enter).";
+const ALONE = document.body.dataset.fedlab === "dashboard"; // a page without cells
+const ASLEEP = ALONE
+  ? "This page is asleep: what ran behind it was stopped. Reload the page to start anew."
+  : "This lab is asleep: its kernel was restarted or stopped. To wake it, run the cells from the top " +
+    "(menu Run, Run All Above Selected Cell), then its own cell (Shift+Enter).";
 
 function make(tag, name, attributes = {}) {
   const made = document.createElement(tag);
@@ -81,6 +83,7 @@ function render({ model, el }) {
   const picture = make("button", "fedlab-picture", { type: "button", title: "Enlarge", hidden: "" });
   const img = make("img", "");
   picture.append(img);
+  const parts = make("div", "fedlab-parts", { hidden: "", tabindex: "-1" }); // instead of a picture: pieces of HTML, each with its place
   const said = make("div", "fedlab-said", { role: "status" });
   const sentence = make("p", "fedlab-sentence");
   const setting = make("p", "fedlab-setting"); // equal results of two settings are announced, too
@@ -93,7 +96,7 @@ function render({ model, el }) {
   const time = make("span", "fedlab-time");
   const status = make("div", "fedlab-status");
   status.append(bar, cancel, time);
-  el.append(asleep, picture, said, error, status);
+  el.append(asleep, ...(model.get("first") === "words" ? [said, status, error, picture, parts] : [picture, parts, said, error, status]));
   picture.addEventListener("click", () => enlarge(model, el));
   cancel.addEventListener("click", () => model.send({ kind: "cancel" }));
   // Enter and Space belong to the buttons here, not to JupyterLab
@@ -111,6 +114,20 @@ function render({ model, el }) {
     img.height = size.getUint32(4);
     swap(img, bytes);
   };
+  const compose = () => {
+    const given = Object.entries(model.get("parts"));
+    parts.hidden = !given.length;
+    for (const [name, html] of given) {
+      let place = parts.querySelector(`:scope > [data-part="${CSS.escape(name)}"]`);
+      if (!place) parts.append((place = make("section", `fedlab-part fedlab-part-${name}`, { "data-part": name })));
+      if (place.fedlab !== html) {
+        const open = place.querySelector("details")?.open; // what somebody unfolded stays so
+        place.innerHTML = place.fedlab = html;
+        if (open) place.querySelector("details")?.setAttribute("open", "");
+      }
+      place.hidden = !html;
+    }
+  };
   const describe = () => {
     img.alt = model.get("alt");
   };
@@ -120,16 +137,19 @@ function render({ model, el }) {
   };
   const work = () => {
     const working = model.get("working");
-    if (!working && document.activeElement === cancel) picture.focus(); // focus is not lost with the button
+    if (!working && document.activeElement === cancel) (picture.hidden ? parts : picture).focus(); // focus is not lost with the button
     for (const part of [bar, cancel]) part.style.visibility = working ? "visible" : "hidden";
     said.setAttribute("aria-busy", String(working)); // read aloud once it stands still
   };
-  const dim = () => picture.classList.toggle("fedlab-stale", model.get("stale"));
+  const dim = () => {
+    for (const shown of [picture, parts]) shown.classList.toggle("fedlab-stale", model.get("stale"));
+  };
   const advance = () => {
     bar.value = model.get("done");
   };
   const watched = [
     ["picture", paint],
+    ["parts", compose],
     ["alt", describe],
     ["sentence", text(sentence, "sentence")],
     ["setting", text(setting, "setting")],

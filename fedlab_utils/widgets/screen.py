@@ -22,6 +22,10 @@ class Screen(anywidget.AnyWidget):
     ----------
     picture, alt
         A PNG, and what it shows, for those who cannot see it.
+    parts
+        Pieces of HTML by name, in their order, instead of a picture; what they hold of others is escaped already.
+    first
+        "picture", or "words": sentence and progress stand above what is shown.
     sentence, setting
         Reads the picture aloud, and says of which setting it speaks.
     error, note
@@ -36,6 +40,8 @@ class Screen(anywidget.AnyWidget):
 
     _esm, _css = SCRIPT, STYLE
     picture = traitlets.Bytes(b"").tag(sync=True)
+    parts = traitlets.Dict({}).tag(sync=True)
+    first = traitlets.Unicode("picture").tag(sync=True)
     alt = traitlets.Unicode("").tag(sync=True)
     sentence = traitlets.Unicode("").tag(sync=True)
     setting = traitlets.Unicode("").tag(sync=True)
@@ -46,8 +52,10 @@ class Screen(anywidget.AnyWidget):
     done = traitlets.Float(0.0).tag(sync=True)
     names = traitlets.Dict({}).tag(sync=True)
 
-    def __init__(self, *, names: dict, cancel: Callable[[], None], large: Callable[[], bytes | None]) -> None:
-        super().__init__(names=names)
+    def __init__(
+        self, *, names: dict, cancel: Callable[[], None], large: Callable[[], bytes | None], first: str = "picture"
+    ) -> None:
+        super().__init__(names=names, first=first)
         self._cancel, self._large = cancel, large
         self.on_msg(self._asked)
 

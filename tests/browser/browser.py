@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -25,7 +26,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 SETTINGS = {"docmanager-extension/plugin": {"autosave": False}}  # the rest is as a learner has it
-CONFIG = Path(__file__).resolve().parents[2] / "tools" / "jupyter"  # what `course.py lab` gives JupyterLab
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "tools" / "jupyter"  # what `course.py lab` gives JupyterLab
 PICTURE = ".fedlab-picture img, img.fedlab-picture"
 
 # Asked inside JupyterLab. The predicate of a wait must not be async: a promise counts as true at once.
@@ -56,9 +58,7 @@ def jupyterlab(lessons: Path, scratch: Path) -> Iterator[str]:
         file = scratch / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(setting))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     token = secrets.token_hex(16)
     places = {f"JUPYTER_{k}_DIR": str(scratch / k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
     places |= {f"JUPYTERLAB_{k}_DIR": str(scratch / k.lower()) for k in ("SETTINGS", "WORKSPACES")}
@@ -72,16 +72,67 @@ def jupyterlab(lessons: Path, scratch: Path) -> Iterator[str]:
             f"--ServerApp.root_dir={lessons}",
         ),
     ]
-    # A learner's labs do not wait for their complete picture, and tell in words what goes wrong.
-    learner = {name: value for name, value in os.environ.items() if name not in ("CI", "FEDLAB_STRICT")}
     log = scratch / "server.log"
     with open(log, "w") as out:
-        server = subprocess.Popen(command, env={**learner, **places}, stdout=out, stderr=out)
+        server = subprocess.Popen(command, env={**learner(), **places}, stdout=out, stderr=out)
     try:
         wait_for_server(f"http://127.0.0.1:{port}/api/status?token={token}", server, log)
         yield f"http://127.0.0.1:{port}/lab/workspaces/test/tree/%s?reset&token={token}"
     finally:
         server.terminate()  # it then ends its kernels
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def learner() -> dict[str, str]:
+    """A learner's environment: labs do not wait for their complete picture, and tell in words what goes wrong."""
+    return {name: value for name, value in os.environ.items() if name not in ("CI", "FEDLAB_STRICT")}
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A control room that is being served."""
+
+    process: subprocess.Popen
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """What it has written into its terminal so far."""
+        return self.log.read_text(encoding="utf-8")
+
+    @property
+    def address(self) -> str:
+        """The whole address, key and all."""
+        return re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", self.said)[0]
+
+    @property
+    def bare(self) -> str:
+        return self.address.partition("?")[0]
+
+
+@contextmanager
+def dashboard(scratch: Path, *options: str, root: Path = ROOT, opener: str = "") -> Iterator[Dashboard]:
+    """Serve the control room of a checkout, kernels in a folder of their own; an opener stands for the browser."""
+    port, log = free_port(), scratch / "dashboard.log"
+    command = [sys.executable, str(root / "tools" / "dashboard.py"), "--port", str(port)]
+    command += [f"--Voila.browser={opener}" if opener else "--no-browser"]
+    command += [f"--MappingKernelManager.root_dir={scratch / 'work'}", *options]
+    with open(log, "w") as out:
+        server = subprocess.Popen(command, env=learner(), stdout=out, stderr=out)
+    try:
+        wait_for_server(f"http://127.0.0.1:{port}/voila/static/voila.js", server, log)
+        yield Dashboard(server, log)
+    finally:
+        server.terminate()
         try:
             server.wait(20)
         except subprocess.TimeoutExpired:
@@ -97,7 +148,7 @@ def wait_for_server(status: str, server: subprocess.Popen, log: Path, seconds: f
             return
         except OSError:
             time.sleep(0.1)
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+    raise RuntimeError(f"the server did not start:\n{log.read_text()[-3000:]}")
 
 
 @contextmanager
@@ -161,7 +212,8 @@ def run_to_first_lab(page: Page) -> None:
                 page.locator(".fedlab-lab").first.wait_for(timeout=5_000)
             except TimeoutError:
                 continue  # a widget, but not a lab
-            page.locator(".fedlab-lab").first.locator(PICTURE).wait_for(timeout=20_000)
+            shown = page.locator(".fedlab-lab").first.locator(f"{PICTURE}, .fedlab-part-pipeline")
+            shown.filter(visible=True).first.wait_for(timeout=20_000)
             return
     raise AssertionError("no cell of the lesson shows a live lab")
 
@@ -172,7 +224,9 @@ def view(page: Page) -> View:
     error = lab.locator(".fedlab-error")
     said = error.first.inner_text().strip() if error.count() and error.first.is_visible() else ""
     assert not said, f"the lab says: {said}"
-    shown = bytes(lab.locator(PICTURE).first.evaluate(BYTES))
+    parts = lab.locator(".fedlab-parts")
+    html = parts.first.inner_html() if parts.count() and parts.first.is_visible() else ""
+    shown = html.encode() if html else bytes(lab.locator(PICTURE).first.evaluate(BYTES))
     return View(hashlib.sha256(shown).hexdigest(), lab.locator(".fedlab-sentence").first.inner_text().strip())
 
 

@@ -56,7 +56,7 @@ TOYS = {  # name -> its cell
 def folder(tmp_path_factory):
     """The lessons, never run, and some toys."""
     folder = tmp_path_factory.mktemp("my lessons")
-    for source in sorted(lessons.SOURCES.glob("*.py")):
+    for source in lessons.sources():
         nbformat.write(lessons.load(source), folder / f"{source.stem}.ipynb")
     for name, code in TOYS.items():
         toy = nbformat.v4.new_notebook(

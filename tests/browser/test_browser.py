@@ -12,7 +12,7 @@ from playwright.sync_api import TimeoutError
 
 from tests.browser import browser
 
-NAMES = [source.stem for source in sorted(lessons.SOURCES.glob("*.py"))]
+NAMES = [source.stem for source in lessons.sources() if lessons.is_lesson(source)]
 
 
 def screenshot(page, name):

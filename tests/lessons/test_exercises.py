@@ -13,7 +13,7 @@ import torch
 
 from fedlab_utils import checks
 
-SOURCES = sorted(lessons.SOURCES.glob("*.py"))
+SOURCES = [source for source in lessons.sources() if lessons.is_lesson(source)]
 EXERCISES = {name for name, check in checks.EXERCISES.items() if check.__module__.startswith("fedlab_utils.")}
 each_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 

@@ -9,8 +9,11 @@ import nbclient
 import nbformat
 import pytest
 
-SOURCES = sorted(lessons.SOURCES.glob("*.py"))
-each_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+SOURCES = lessons.sources()
+LESSONS = [source for source in SOURCES if lessons.is_lesson(source)]
+NO_LESSONS = [source for source in SOURCES if not lessons.is_lesson(source)]
+each_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+each_lesson = pytest.mark.parametrize("source", LESSONS, ids=lambda source: source.stem)
 
 
 def stored(source):
@@ -22,11 +25,12 @@ def tags(cell):
 
 
 def test_there_are_lessons_and_each_has_a_source():
-    assert SOURCES and all(re.fullmatch(r"\d\d_[a-z0-9_]+", source.stem) for source in SOURCES)
+    assert LESSONS and all(re.fullmatch(r"\d\d_[a-z0-9_]+", source.stem) for source in LESSONS)
+    assert [source.stem for source in NO_LESSONS] == ["control_room"]
     assert {p.stem for p in lessons.LESSONS.glob("*.ipynb")} == {source.stem for source in SOURCES}
 
 
-@each_lesson
+@each_notebook
 def test_stored_notebook_is_its_source(source):
     written, nb = lessons.load(source).cells, stored(source).cells
     parts = [(c.cell_type, c.source, tags(c), c.metadata.get("jupyter", {}), c.id) for c in written]
@@ -38,13 +42,13 @@ def test_stored_notebook_is_its_source(source):
     )
 
 
-@each_lesson
+@each_notebook
 def test_stored_notebook_was_run_once_from_top_to_bottom(source):
     counts = [cell.execution_count for cell in lessons.code_cells(stored(source)) if cell.source.strip()]
     assert counts == list(range(1, len(counts) + 1))
 
 
-@each_lesson
+@each_notebook
 def test_stored_notebook_can_be_shown(source):
     nb = stored(source)
     assert lessons.complaints(nb) == []
@@ -52,7 +56,7 @@ def test_stored_notebook_can_be_shown(source):
     assert not any(lessons.WIDGET in o.get("data", {}) for c in lessons.code_cells(nb) for o in c.outputs)
 
 
-@each_lesson
+@each_notebook
 def test_pictures_in_the_text_have_alt_text(source):
     for cell in stored(source).cells:
         if cell.cell_type == "markdown":
@@ -60,7 +64,7 @@ def test_pictures_in_the_text_have_alt_text(source):
             assert not lessons.without_alt({"data": {"text/html": cell.source}}), cell.source
 
 
-@each_lesson
+@each_notebook
 def test_code_is_short_and_talked_about(source):
     cells = stored(source).cells
     code = [c.source for c in lessons.code_cells(stored(source)) if "solution" not in tags(c)]
@@ -84,7 +88,21 @@ def test_class_version_runs_and_every_lab_goes_to_its_limits(source, tmp_path):
     assert lessons.complaints(nb) == []
 
 
-@each_lesson
+@pytest.mark.parametrize("source", NO_LESSONS, ids=lambda source: source.stem)
+def test_whole_version_runs_of_what_is_no_lesson(source, tmp_path):
+    nb = lessons.load(source)
+    lessons.execute(nb, tmp_path)
+    lessons.strip(nb)
+    assert lessons.complaints(nb) == []
+
+
+@pytest.mark.parametrize("source", NO_LESSONS, ids=lambda source: source.stem)
+def test_code_is_folded_where_there_is_none_to_learn_from(source):
+    for cell in lessons.code_cells(stored(source)):
+        assert cell.metadata.get("jupyter", {}).get("source_hidden"), cell.source
+
+
+@each_notebook
 @pytest.mark.parametrize("tag", ["deep", "solution"])
 def test_no_cell_needs_a_name_that_only_a_part_which_may_be_missing_binds(source, tag):
     assert cells.leaning(lessons.load(source), tag) == []

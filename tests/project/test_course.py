@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
 
 import pytest
 
@@ -165,7 +166,20 @@ def test_reset_of_a_lesson_that_was_only_run_keeps_nothing(folders, newer):
     assert mine.read_text() == lesson(newer)
 
 
-@pytest.mark.parametrize("number", ["07", "three", "*", ""])
+def test_what_is_no_lesson_is_reset_by_its_name(folders):
+    handed_out, mine = folders
+    theirs, mine = (path.with_name("control_room.ipynb") for path in folders)
+    theirs.write_text(lesson("new"))
+    mine.write_text("wrecked {")
+    (message,) = course.refresh(handed_out.parent, mine.parent)
+    assert message.endswith("python course.py reset control_room")
+    assert "control_room.ipynb is as new." in course.restore("control_room", handed_out.parent, mine.parent, "now")
+    assert mine.read_text() == lesson("new")
+    with pytest.raises(SystemExit, match="the lessons are: 03, control_room"):
+        course.restore("co", handed_out.parent, mine.parent, "now")
+
+
+@pytest.mark.parametrize("number", ["07", "three", "*", "", "average", "03_average"])
 def test_reset_of_no_lesson_says_which_there_are(folders, number):
     handed_out, mine = folders
     with pytest.raises(SystemExit, match="the lessons are: 03"):
@@ -228,7 +242,8 @@ def test_alone_it_says_what_it_can_do(tmp_path):
 
 
 def test_each_verb_says_what_it_takes_and_its_extras_are_those_of_pyproject(capsys):
-    assert set(course.VERBS) == {"lab", "reset", "doctor", "test", "bench", "notebooks", "lint", "pythons", "run"}
+    verbs = {"lab", "dashboard", "reset", "doctor", "test", "bench", "notebooks", "lint", "pythons", "run"}
+    assert set(course.VERBS) == verbs
     for name, noted in course.VERBS.items():
         with pytest.raises(SystemExit, match="^0$"):
             course.main([name, "--help"])
@@ -276,6 +291,28 @@ def test_a_verb_calls_its_tool_and_hands_its_code_on(monkeypatch, line, command)
     monkeypatch.setattr(course, "call", lambda command, folder=ROOT: called.append(" ".join(command)) or 5)
     assert course.main(line) == 5
     assert len(called) == 1 and called[0].startswith(("python ", sys.executable)) and called[0].endswith(command)
+
+
+@pytest.mark.parametrize(
+    ("line", "port", "more"), [([], "8866", []), (["--port", "9000", "--", "--no-browser"], "9000", ["--no-browser"])]
+)
+def test_the_dashboard_takes_the_process_over_with_its_port_and_options(monkeypatch, capsys, line, port, more):
+    handed = []
+    monkeypatch.setattr(course, "ensure", lambda verb, here: "python")
+    monkeypatch.setattr(course, "hand_over", lambda command, folder: handed.append(command) or 5)
+    assert course.main(["dashboard", *line]) == 5
+    assert handed == [["python", str(ROOT / "tools" / "dashboard.py"), "--port", port, *more]]
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot hand a process over")
+def test_a_server_takes_the_process_over(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(course.os, "execv", lambda *call: seen.append((Path.cwd(), *call)))
+    monkeypatch.setattr(course.subprocess, "Popen", lambda *_, **__: SimpleNamespace(wait=lambda: 0))
+    monkeypatch.chdir(ROOT)
+    course.hand_over(["python", "a b"], tmp_path)
+    assert seen == [(tmp_path, "python", ["python", "a b"])]
 
 
 def test_paths_of_a_run_are_those_of_whoever_calls(monkeypatch):

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "synth": {*PROTOCOLS, "_progress", "data", "fidelity", "secagg"},
     "attacks": EVERYTHING_BELOW,
     "audit": EVERYTHING_BELOW,
-    "system": {*EVERYTHING_BELOW, "attacks"},
+    "system": {*EVERYTHING_BELOW, "_progress", "attacks", "widgets"},
     "plots": set(),
     "checks": set(),
     "widgets": {"plots"},

@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import lessons  # noqa: E402
 import minutes  # noqa: E402
 
-SOURCES = sorted(lessons.SOURCES.glob("[0-9]*.py"))
+SOURCES = [source for source in lessons.sources() if lessons.is_lesson(source)]
 LONGEST = {"04": 60, "06": 60}  # minutes of a core; 45 elsewhere
 ROW = re.compile(r"^(?:# )?\| \[?(\d\d) [^|]*\|[^|]*\| (\d+)(?: \+ (\d+))? \|$", re.M)
 
@@ -59,7 +59,7 @@ def test_minutes_are_counted_as_promised(tmp_path):
     assert minutes.stated(lesson) == (10, 2)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+@pytest.mark.parametrize("source", lessons.sources(), ids=lambda s: s.stem)
 def test_lines_of_code_fit_beside_the_text(source):
     """Counted in the cells as learners see them, solutions too; at most 100 characters."""
     for cell in lessons.load(source).cells:

@@ -43,6 +43,6 @@ def test_colab_gets_what_is_missing_and_nothing_else(monkeypatch, works):
 
 
 def test_every_lesson_starts_with_the_same_few_lines():
-    for source in lessons.SOURCES.glob("*.py"):
+    for source in filter(lessons.is_lesson, lessons.sources()):
         first = next(cell.source for cell in lessons.load(source).cells if cell.cell_type == "code")
         assert first.count("print(ready())") == 1 and "--no-deps" in first

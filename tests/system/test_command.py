@@ -1,6 +1,7 @@
 """`course.py run`: exit codes, one sentence for what goes wrong, a report whole or not at all."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -100,9 +101,9 @@ def test_a_wrong_table_is_one_sentence(folder, capsys, text, want):
     nothing_left(folder)
 
 
-@pytest.mark.parametrize(("name", "most"), [("MOST_BYTES", 50), ("MOST_ROWS", 20), ("MOST_COLUMNS", 1)])
+@pytest.mark.parametrize(("name", "most"), [("size", 50), ("lines", 20), ("columns", 1)])
 def test_a_table_is_limited_before_it_is_parsed(folder, capsys, monkeypatch, name, most):
-    monkeypatch.setattr(command, name, most)
+    monkeypatch.setattr(command, "LIMITS", replace(command.LIMITS, **{name: most}))
     monkeypatch.setattr(pd, "read_csv", lambda *a, **k: pytest.fail("parsed"))
     refused(capsys, run(folder), f"--table must have at most {most}")
     with pytest.raises(SystemExit):

@@ -75,7 +75,8 @@ def test_a_picture_to_look_at_closely_has_more_pixels(strict):
 def test_the_page_has_a_place_for_everything_that_is_sent():
     script, style = (path.read_text() for path in (screen.SCRIPT, screen.STYLE))
     sent = set(Screen.class_own_traits()) - set(anywidget.AnyWidget.class_traits())
-    assert sent == {"picture", "alt", "sentence", "setting", "error", "note", "working", "stale", "done", "names"}
+    shown = {"picture", "parts", "first", "alt", "sentence", "setting", "error", "note"}
+    assert sent == shown | {"working", "stale", "done", "names"}
     assert all(f'"{name}"' in script for name in sent)
     for name in re.findall(r"\.(fedlab-[a-z]+)", style):
         assert name in script or name == "fedlab-lab", name
@@ -264,7 +265,7 @@ def test_an_interrupt_stops_the_first_run(monkeypatch):
     def interrupted(made):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(live, "_first_look", interrupted)
+    monkeypatch.setattr(live, "first_look", interrupted)
 
     def endless(show, n):
         while True:
