@@ -34,6 +34,9 @@ from fedlab_utils.checks.lesson_06 import found_at as found_at
 from fedlab_utils.checks.lesson_07 import add_boxes as add_boxes
 from fedlab_utils.checks.lesson_07 import faulty_boxes as faulty_boxes
 from fedlab_utils.checks.lesson_07 import most_boxes as most_boxes
+from fedlab_utils.checks.lesson_08 import gives_away as gives_away
+from fedlab_utils.checks.lesson_08 import log_ratio as log_ratio
+from fedlab_utils.checks.lesson_08 import noisy_tables as noisy_tables
 from fedlab_utils.checks.mechanism import EXERCISES as EXERCISES
 from fedlab_utils.checks.mechanism import Verdict as Verdict
 from fedlab_utils.checks.mechanism import as_array as as_array

@@ -52,6 +52,12 @@ from fedlab_utils.plots.lesson_07 import encrypted_workflow as encrypted_workflo
 from fedlab_utils.plots.lesson_07 import locked_sum as locked_sum
 from fedlab_utils.plots.lesson_07 import locked_words as locked_words
 from fedlab_utils.plots.lesson_07 import modulus_room as modulus_room
+from fedlab_utils.plots.lesson_08 import board as board
+from fedlab_utils.plots.lesson_08 import critic_or_sum as critic_or_sum
+from fedlab_utils.plots.lesson_08 import found_in_tables as found_in_tables
+from fedlab_utils.plots.lesson_08 import kinds_of_tables as kinds_of_tables
+from fedlab_utils.plots.lesson_08 import private_table as private_table
+from fedlab_utils.plots.lesson_08 import sums_attacked as sums_attacked
 from fedlab_utils.plots.shared import by_hospital as by_hospital
 from fedlab_utils.plots.shared import intervals as intervals
 from fedlab_utils.plots.shared import last_round as last_round

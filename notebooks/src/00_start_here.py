@@ -118,11 +118,12 @@ plots.show(
     plots.course_diagram(),
     alt="Diagram. Left, hospitals with their rows; right, a server that averages. Between them the "
     "steps: 01 clean, 02 synthesise, train a little, 04 add noise, 05 masks, 07 encryption, 03 "
-    "averages. Under them lesson 06, the attacker, points at every arrow.",
+    "averages. Under them lesson 06, the attacker, points at every arrow; over them lesson 08, one "
+    "ledger of all arrows.",
 )
 
 # %% [markdown]
-# Seven lessons after this one, each with a short core and deeper sections (the second number).
+# Eight lessons after this one, each with a short core and deeper sections (the second number).
 #
 # | lesson | question | minutes (core + deep) |
 # | --- | --- | --- |
@@ -134,6 +135,7 @@ plots.show(
 # | 05 Secure aggregation | can the server add what it cannot see? | 45 + 28 |
 # | 06 Membership inference | was this patient in the training data? | 50 + 11 |
 # | 07 Homomorphic encryption | can a server compute on locked boxes? | 45 + 20 |
+# | 08 The whole system | what do all the parts promise together? | 45 + 18 |
 #
 # ## Who could look where? (the *threat model*)
 #
@@ -222,11 +224,11 @@ print(f"the other {shared.sum()} records belong to {len(people)} people")
 #
 # | document | promise | tested in |
 # | --- | --- | --- |
-# | [Taj] | original data are turned into artificial data, "in this way data privacy is maintained" | 02, 06 |
-# | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds; noise on gradients makes it private | 03, 04, 05, 06 |
-# | [Sharma] | direct identifiers are removed; attacks "were unable to determine" who was in the data | 01, 02, 06 |
-# | [Haque et al.] | the server receives encrypted updates and aggregates them | 07 |
-# | [7Med] | "only the trained model updates, not the raw data, are shared" | 03, 05 |
+# | [Taj] | original data are turned into artificial data, "in this way data privacy is maintained" | 02, 06, 08 |
+# | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds; noise on gradients makes it private | 03, 04, 05, 06, 08 |
+# | [Sharma] | direct identifiers are removed; attacks "were unable to determine" who was in the data | 01, 02, 06, 08 |
+# | [Haque et al.] | the server receives encrypted updates and aggregates them | 07, 08 |
+# | [7Med] | "only the trained model updates, not the raw data, are shared" | 03, 05, 08 |
 #
 # ## Is everything installed?
 #
