@@ -36,7 +36,6 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK, WORK = ROOT / "notebooks" / "control_room.ipynb", ROOT / "work"
 LOOPBACK = "127.0.0.1"
 NEVER = 180  # seconds after which the Python of a page that was closed while it started is ended
-LARGEST = 256 * 2**20  # bytes in one message: an own table of 200 MB comes whole; tornado's own 10 MB end in silence
 # Widgets bring their scripts as text (blob:, eval); whatever is asked for, this server is asked, and no other.
 OFFLINE = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
@@ -192,7 +191,6 @@ def settings(port: int) -> Config:
         tornado_settings={
             "headers": {"Content-Security-Policy": OFFLINE},
             "allow_remote_access": False,
-            "websocket_max_message_size": LARGEST,
         },
     )
     kernels = dict(root_dir=str(WORK), cull_idle_timeout=NEVER, cull_interval=30, cull_connected=False)

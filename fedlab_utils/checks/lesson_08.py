@@ -24,7 +24,12 @@ def noisy_tables(yours):
     flat = np.concatenate([one.ravel() for one in noise])
     if not np.isfinite(flat).all():
         return hint("Some noisy counts are not finite (nan or inf).")
-    return _refused(noise, flat, z, columns, tables) or well_done(
+    if refused := _refused(noise, flat, z, columns, tables):
+        return refused
+    again = yours(tables, z, np.random.default_rng(2))
+    if any(np.allclose(a, b) for a, b in zip(got, again, strict=True)):
+        return hint("Another `rng` gave the same noise: draw from the one that you get. Noise that repeats comes off.")
+    return well_done(
         "One patient, one cell a table: z times the root of the number of tables, however many patients there are."
     )
 
@@ -36,6 +41,8 @@ def _refused(noise: list[np.ndarray], flat: np.ndarray, z: float, columns: int, 
         return hint("The tables came back as they were: where is the noise?")
     if any(one.std() < 1e-9 for one in noise):
         return hint("All cells of a table got the same number. Each cell needs noise of its own: `size` or shape.")
+    if any(np.abs(one[0] - one[1]).max() < 1e-9 for one in noise):
+        return hint("Healthy and ill got the very same noise: their difference is exact. Draw `table.shape` numbers.")
     if abs(flat.mean()) > 6 * seen / cells**0.5:
         return hint("Your noise is not zero on average: it shifts the counts. Were negative ones cut off inside?")
     if len({round(float(one.ravel()[0]), 9) for one in noise}) < columns // 2:
@@ -53,6 +60,7 @@ def _refused(noise: list[np.ndarray], flat: np.ndarray, z: float, columns: int, 
         "The multiplier is squared: `rng.normal` wants the standard deviation, not the variance.": z**2 * columns,
         "That goes by the number of all cells. A patient stands in only one cell of each table.": z * cells**0.5,
         "That is the root of z: `z` multiplies the length, and stands outside of the root.": (z * columns) ** 0.5,
+        "Nine tables are ours; another list may have more: take the number from `tables`.": z * 3,
         "Where is `z`? That noise is the length of the change alone.": length,
     }
     if np.corrcoef(spreads, sizes**0.5)[0, 1] > 0.95 and spreads.std() > 0.05 * spreads.mean():
@@ -122,8 +130,9 @@ def gives_away(yours):
     yours = letters(yours, "ABCD")
     if "A" in yours:
         return hint(
-            "A's two lines differ everywhere, and its cells have the same names in both. Rounding and cutting off at 0 "
-            "look at noisy numbers only: that is free."
+            "A's noise is new in each line: where two numbers agree it is chance or the cut at 0, and another run "
+            "moves them. Its cells have the same names in both. Rounding and the cut look at noisy numbers only: that "
+            "is free."
         )
     if not yours:
         return hint("Run the cell for each letter. Are the cells of both tables the same? Is the noise?")
@@ -132,5 +141,5 @@ def gives_away(yours):
     if "C" not in yours:
         return hint("C's diagnoses are fine. Look at the borders of its age groups: who is the oldest patient?")
     if "D" not in yours:
-        return hint("Subtract D's two lines: fresh noise would differ in every cell. Where do they differ?")
+        return hint("Subtract D's two lines: fresh noise would differ in nearly every cell. Where do they?")
     return well_done("Three promises of epsilon 1, and a glance is enough. More noise would mend none of them.")

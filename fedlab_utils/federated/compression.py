@@ -101,7 +101,7 @@ class TopK:
 
     def kept(self, d: int) -> int:
         """How many of d numbers travel."""
-        return math.ceil(self.share * d - 1e-9)
+        return max(1, math.ceil(self.share * d - 1e-9))
 
     def n_bytes(self, d: int) -> int:
         """Bytes of an update of d numbers."""

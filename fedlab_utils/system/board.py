@@ -31,7 +31,7 @@ svg { background: #fffefb; font-family: system-ui, "DejaVu Sans", sans-serif; } 
 .head { fill: #565f67; }
 .pledge { fill: #1f5c8b; font-weight: 650; } .pledge.bare { fill: #8a3b12; }
 """  # of a drawing by itself, in light colours
-_NAMES = {"federated": "together", "local-only": "each alone", "best possible": "best possible"}
+_NAMES = {"federated": "together", "local-only": "each alone"}
 
 
 def parts(
@@ -72,14 +72,16 @@ def headline(outcome: Outcome, going: FederatedRun | None = None, account: Accou
     table = outcome.table().set_index("model")["mean"] if outcome.trained is not None else {}
     measure = "AUC" if outcome.measure == "auc" else "Mean squared error"
     if "federated" not in table:
-        if going is not None and len(going.history):
-            rounds, score = _curve(going, outcome.measure)
+        rounds, score = ([], []) if going is None else _curve(going, outcome.measure)
+        if rounds:
             return f"After round {rounds[-1]} of {outcome.settings.training.rounds}: {measure} {score[-1]:.3f} ..."
         return "The system as it is set; now it is run ..."
     told = f"{measure} on test patients: {table['federated']:.3f} together"
     if "local-only" in table:
         told += f", {table['local-only']:.3f} each alone, {table['pooled']:.3f} with all rows in one place"
     told += "."
+    if lost := len(outcome.trained.diverged):
+        told += f" {counted(lost, 'training')} ran away: lower the learning rate or the noise."
     if account is not None:
         told += f" {account.sentence()}"
     if outcome.attacks is not None and len(outcome.attacks):
@@ -132,6 +134,7 @@ def _utility(outcome: Outcome, going: FederatedRun | None, pinned: Outcome | Non
     lines = {"together": (rounds, score)}
     if pinned is not None and pinned.trained is not None and pinned.measure == outcome.measure:
         lines["pinned"] = _curve(pinned.trained, pinned.measure)
+    lines = {name: line for name, line in lines.items() if line[0]}
     if len(rounds) > 1:
         said = f"From {score[0]:.3f} before round 1 to {score[-1]:.3f} after round {rounds[-1]}."
         most = max(outcome.settings.training.rounds, *(max(r) for r, _ in lines.values()))
@@ -141,7 +144,8 @@ def _utility(outcome: Outcome, going: FederatedRun | None, pinned: Outcome | Non
 
 
 def _curve(run: FederatedRun, measure: str) -> tuple[list[int], list[float]]:
-    rows = run.history.query("hospital == 'all'").groupby("round")[measure].mean().dropna()
+    scores = run.history.query("hospital == 'all'").groupby("round")[measure].mean()
+    rows = scores[np.isfinite(scores)]  # a training that runs away has none from some round on
     return rows.index.tolist(), rows.tolist()
 
 
@@ -183,9 +187,9 @@ def _attack(outcome: Outcome, tables: Tables) -> Markup:
     if not outcome.settings.checks.attack:
         return _section(title, tag("p", "Nobody has attacked this system. Turn the attacker on to try."))
     if outcome.attacks is None:
-        done = "attack" not in outcome.left or outcome.trained is None
-        why = "Nothing here can be attacked in this way." if done else "The attack is under way ..."
-        return _section(title, tag("p", why))
+        return _section(title, tag("p", "The attack is under way ..."))
+    if outcome.attacks.empty:
+        return _section(title, tag("p", "Nothing here can be attacked in this way."))
     rows = []
     for t in outcome.attacks.itertuples():
         bound = "" if math.isnan(t.bound) else f"{t.bound:.1%}"
@@ -244,19 +248,18 @@ def _figures(o: Outcome) -> list[tuple[str, str]]:
         missed = float(o.clinical.query("hospital == 'all'")["missed"].mean())
     spent = Account(o.ledger, o.ledger, 1, frozenset()).numbers() if o.trained is not None else []
     best = o.attacks["auc"].max() if o.attacks is not None and len(o.attacks) else math.nan
-    sent = o.traffic()["bytes"].sum()
+    sent, measure = o.traffic()["bytes"].sum(), "AUC" if o.measure == "auc" else "squared error"
+    bare = "" if o.trained is None else "none: no promise"
+    waiting = "" if o.settings.checks.attack and o.attacks is None else "not attacked"
     return [
-        (
-            "AUC together" if o.measure == "auc" else "mean squared error together",
-            _known(table.get("federated", math.nan)),
-        ),
-        ("all rows in one place", _known(table.get("pooled", math.nan))),
+        ("score together", _known(table.get("federated", math.nan), measure)),
+        ("score of all rows in one place", _known(table.get("pooled", math.nan), measure)),
         ("ill patients missed", "" if math.isnan(missed) else f"{missed:.0%}"),
-        ("epsilon of one run", listed(e for _, e, _, _ in spent) or "none: no promise"),
-        ("best attack, AUC", "not attacked" if np.isnan(best) else f"{best:.2f}"),
+        ("epsilon of one run", listed(e for _, e, _, _ in spent) or bare),
+        ("best attack, AUC", waiting if np.isnan(best) else f"{best:.2f}"),
         ("bytes of one run", f"{sent:,}" if sent else ""),
     ]
 
 
-def _known(value: float) -> str:
-    return "" if math.isnan(value) else measured(value)[0]
+def _known(value: float, measure: str) -> str:
+    return "" if math.isnan(value) else f"{measure} {measured(value)[0]}"

@@ -12,6 +12,8 @@ import html
 import io
 import platform
 import re
+import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +24,7 @@ import ipywidgets as W
 import pandas as pd
 
 from fedlab_utils._progress import listening
-from fedlab_utils.federated.runs import FederatedRun
+from fedlab_utils.federated.runs import Diverged, FederatedRun
 from fedlab_utils.system import board, own_table, pipeline
 from fedlab_utils.system.account import Account
 from fedlab_utils.system.desk import OWN, Desk
@@ -31,7 +33,7 @@ from fedlab_utils.system.report import accounted
 from fedlab_utils.system.settings import Settings
 from fedlab_utils.widgets import NotAtHand, controls
 from fedlab_utils.widgets.files import Download, Upload
-from fedlab_utils.widgets.live import WAKING, Lab, Stopped, first_look
+from fedlab_utils.widgets.live import REPAINT, Lab, first_look
 from fedlab_utils.widgets.screen import STYLE, Screen
 
 LIMITS = own_table.Limits(size=5_000_000, lines=20_000, columns=60, categories=50)
@@ -83,7 +85,6 @@ class ControlRoom(Lab):
         self.outcome: Outcome | None = None
         self.shown: list[Outcome] = []
         super().__init__(self._play, "Control room", self.desk.controls)
-        self._request()
         first_look(self)
 
     # ------------------------------------------------ a run
@@ -106,11 +107,15 @@ class ControlRoom(Lab):
         def look(run: FederatedRun) -> None:
             nonlocal going
             going = run
-            paint()
+            if time.perf_counter() - self._painted >= REPAINT:  # a page is composed for those rounds that are painted
+                paint()
+            else:
+                show.tick(_share(outcome, going))
 
         paint()
         try:
-            with listening(hear), self._in_words():
+            with listening(hear), self._in_words(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", Diverged)  # the page says it
                 for outcome in pipeline.stages(settings, table=table, earlier=before, on_round=look):
                     self.outcome, going = outcome, None
                     paint()
@@ -122,8 +127,10 @@ class ControlRoom(Lab):
                         paint(account, everything)
                 if "attack" in outcome.stages:
                     paint(account, everything)
-        except Stopped:
-            self._note(outcome if going is None else pipeline.broken_off(outcome, going))
+        except Exception:  # stopped, or gone wrong: what was seen by then was seen
+            if going is not None:
+                self.outcome = outcome = pipeline.broken_off(outcome, going)
+            self._note(outcome)
             raise
 
     @contextmanager
@@ -149,17 +156,19 @@ class ControlRoom(Lab):
         return self.desk.frame
 
     def _note(self, outcome: Outcome) -> None:
-        """Keep what a run has released, without its rows and models; a run that is only shown again has nothing new."""
+        """Keep what a run has released, without its models; a run that is only shown again has nothing new."""
         if any(o.ledgers is outcome.books for o in self.shown):
             return
         bare = dict(synthetic=(), maker=None, trained=None, trained_on=(), baselines=None, clinical=None)
         self.shown.append(replace(outcome, ledgers=outcome.books, attacks=None, calibration=None, **bare))
 
     def _earlier(self, outcome: Outcome) -> list[Outcome]:
-        """What was shown before about the same patients."""
+        """What was shown before about the same patients; all own tables of a page count as that, or one of them opened
+        again would begin with an empty ledger.
+        """
         table = outcome.settings.data.table
         others = [o for o in self.shown if o.ledgers is not outcome.books]
-        return [o for o in others if o.settings.data.table == table and o.source is outcome.source]
+        return [o for o in others if o.settings.data.table == table]
 
     # ------------------------------------------------ the page
 
@@ -211,19 +220,16 @@ class ControlRoom(Lab):
             super()._paint(None, sentence, alt, b"")
         self.png = picture
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
-        """The live page, and for places where nothing runs its parts with a word on how to wake it."""
-        still = "".join(map(_still, self.png.values())) if self.png else ""
-        said = f"{self.sentence} ({self.setting})"
-        asleep = f"<figure><figcaption>{html.escape(said, quote=False)}<br><i>{WAKING}</i></figcaption>{still}</figure>"
-        return dict(self.root._repr_mimebundle_()) | {"text/html": asleep, "text/plain": f"{said} {WAKING}"}
+    def _still(self) -> str:
+        return "".join(map(_without_svg, self.png.values())) if self.png else ""
 
     # ------------------------------------------------ what buttons do
 
     def pin(self) -> None:
         """Show the runs to come beside this one."""
-        if self.outcome is not None and self.outcome.trained is not None:
-            self.pinned = self.outcome
+        outcome = self.outcome
+        if outcome is not None and outcome.trained is not None and not set(outcome.left) - {"attack"}:
+            self.pinned = outcome
             self._request()
 
     def unpin(self) -> None:
@@ -264,10 +270,10 @@ class ControlRoom(Lab):
         return f"The controls stand as {settings.name!r} has it; repetition and attacker as before."
 
     def _report(self) -> tuple[str, str]:
-        if self.outcome is None:
+        outcome = self.outcome  # a run may put another in its place meanwhile
+        if outcome is None:
             raise ValueError("Nothing has been run yet.")
-        name = f"{_plain(self.outcome.settings.name)}-report.html"
-        return name, self.outcome.report(earlier=self._earlier(self.outcome))
+        return f"{_plain(outcome.settings.name)}-report.html", outcome.report(earlier=self._earlier(outcome))
 
     def _toml(self) -> tuple[str, str]:
         settings = self.desk.settings()
@@ -278,8 +284,8 @@ def _share(outcome: Outcome, going: FederatedRun | None, of_stage: float | None 
     """How much of a run is done, each stage for as much."""
     left = len(outcome.left) + (not outcome.stages)
     whole = len(outcome.stages) + left
-    if of_stage is None and going is not None and len(going.history):
-        of_stage = going.history["round"].max() / outcome.settings.training.rounds
+    if of_stage is None and going is not None:
+        of_stage = going.rounds / outcome.settings.training.rounds
     return (len(outcome.stages) + (of_stage or 0.0)) / max(whole, 1)
 
 
@@ -291,7 +297,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\w-]+", "-", name).strip("-") or "system"
 
 
-def _still(part: str) -> str:
+def _without_svg(part: str) -> str:
     """A part whose drawings are pictures: pages that nobody trusts yet show these, and no SVG."""
     return re.sub(r"<svg.*?</svg>", lambda found: _picture(found.group()), part, flags=re.DOTALL)
 

@@ -129,12 +129,11 @@ class Desk:
             through=s.sum.through, unit=s.promise.unit, epsilon=s.promise.epsilon or self.controls["epsilon"].value,
             clip=s.promise.clip,
         )  # fmt: skip
-        if s.data.table == OWN and self.frame is not None:
-            values |= dict(target=s.data.target or "", hospital=s.data.hospital or "", patient=s.data.patient or "")
-            values |= dict(drop=tuple(c for c in s.data.drop if c in self.controls["drop"].options))
         with self._quiet():
             for name, value in values.items():
                 _put(self.controls[name], value)
+            if s.data.table == OWN and self.frame is not None:
+                self._columns(s)
         self._grey()
 
     def use(self, frame: pd.DataFrame, leave_out: Sequence[str]) -> None:
@@ -147,7 +146,18 @@ class Desk:
             self.controls["target"].value = kept[-1] if kept else ""
             self.controls["drop"].options, self.controls["drop"].value = names, tuple(leave_out)
             self.controls["table"].value = OWN
+            if self.base.data.table == OWN:  # settings that were opened before the table
+                self._columns(self.base)
         self._grey()
+
+    def _columns(self, settings: Settings) -> None:
+        """Set the columns of a table of one's own, those that are there."""
+        d, there = settings.data, self.controls["drop"].options
+        for name in ("target", "hospital", "patient"):
+            wanted = getattr(d, name)
+            if wanted in there:
+                self.controls[name].value = wanted
+        self.controls["drop"].value = tuple({*self.controls["drop"].value, *(c for c in d.drop if c in there)})
 
     def _grey(self, _change=None) -> None:
         """Grey out what means nothing as the others stand."""
@@ -188,6 +198,9 @@ class Desk:
             sum=replace(base.sum, through=v["through"], **({} if v["through"] == "masked" else _OPEN)),
             checks=replace(base.checks, attack=bool(v["attack"])), scale=v["splits"],
         )  # fmt: skip
+        if base.data.table != v["table"]:  # neither its name nor its question is about this one
+            label = self.controls["table"].label
+            made |= dict(name=f"{base.name[:150]} on {label}", question=Settings().question)
         try:
             return replace(base, **made)
         except ValueError as reason:

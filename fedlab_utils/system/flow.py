@@ -153,7 +153,7 @@ def _row(way: Way, top: float) -> list[Markup]:
     if top > _TOP:
         found.append(tag("line", x1=0, x2=_WIDE, y1=top, y2=top, class_="rule dash"))
     (a, wide), (b, broad), (c, last) = _BOXES
-    bare = way.promise == NONE or "none" in way.promise
+    bare = way.promise.endswith((NONE, "none"))
     style = "way bare" if bare else "way"
     found += _lines([way.name, way.made], a + wide / 2, middle - 6, wide, strong=True)
     found += _lines([way.result, f"for {way.gets}"], c + last / 2, middle - 6, last, strong=True)

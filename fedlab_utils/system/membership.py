@@ -40,7 +40,7 @@ COLUMNS = [
 Make = Callable[[Settings, Federation, int], list[Synthesizer]]
 
 
-def attacked(outcome: Outcome, make: Make, arguments: dict) -> pd.DataFrame | None:
+def attacked(outcome: Outcome, make: Make, arguments: dict) -> pd.DataFrame:
     """Attack what the settings ask for: the training on real rows, and the invented table.
 
     Parameters
@@ -55,22 +55,18 @@ def attacked(outcome: Outcome, make: Make, arguments: dict) -> pd.DataFrame | No
     Returns
     -------
     DataFrame
-        `COLUMNS`; None where there is nothing that can be attacked this way, as in a regression, or where fewer than
-        two hospitals have eight training rows.
+        `COLUMNS`; without rows where there is nothing that can be attacked this way, as in a regression, or where fewer
+        than two hospitals have eight training rows.
     """
-    fed, settings = outcome.federations[0], outcome.settings
-    if fed.task == "regression":
-        return None
-    small = _small(fed, ROWS[settings.scale], settings.data.seed)
-    if small is None:
-        return None
-    rows = []
-    whole = arguments["participation"] == 1 and arguments["dropout"] == 0
-    if settings.training.on == "real" and whole:
-        rows += _training(outcome, small, arguments)
-    if settings.synthetic.where != "none":
-        rows += _tables(settings, small, make)
-    return pd.DataFrame(rows, columns=COLUMNS) if rows else None
+    fed, settings, rows = outcome.federations[0], outcome.settings, []
+    small = None if fed.task == "regression" else _small(fed, ROWS[settings.scale], settings.data.seed)
+    if small is not None:
+        whole = arguments["participation"] == 1 and arguments["dropout"] == 0
+        if settings.training.on == "real" and whole:
+            rows += _training(outcome, small, arguments)
+        if settings.synthetic.where != "none":
+            rows += _tables(settings, small, make)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _small(fed: Federation, most: int, seed: int) -> Federation | None:

@@ -80,7 +80,8 @@ class Outcome:
         if self.ledgers:
             return self.ledgers
         if self.synthetic_ledgers and self.settings.training.on == "synthetic":
-            return self.synthetic_ledgers
+            both = zip(self.federations, self.synthetic_ledgers, strict=True)
+            return tuple(fed.ledger.private + made for fed, made in both)
         made = self.synthetic_ledgers or (Ledger(),) * len(self.federations)
         return tuple(own + fed.ledger for own, fed in zip(made, self.federations, strict=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -44,7 +45,7 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> pd.DataFrame:
     if (size := file.seek(0, 2)) > limits.size:
         raise ValueError(f"{name} must have at most {limits.size:,} bytes; it has {size:,}.")
     file.seek(0)
-    head = file.readline(_PIECE)
+    head = next(iter(file.readline(_PIECE).splitlines()), b"")  # lines may end as on old computers
     if head.count(b",") >= limits.columns:
         raise ValueError(f"{name} must have at most {limits.columns:,} columns; its first line has more.")
     if b"," not in head and any(mark in head for mark in b";\t"):
@@ -54,10 +55,15 @@ def read(file: BinaryIO, *, name: str, limits: Limits) -> pd.DataFrame:
         raise ValueError(f"{name} must have at most {limits.lines:,} lines; it has {lines:,}.")
     file.seek(0)
     try:
-        return pd.read_csv(file, encoding="utf-8-sig", low_memory=False)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # lines with more values than names
+            frame = pd.read_csv(file, encoding="utf-8-sig", low_memory=False, index_col=False)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
         why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else " ".join(str(error).split())[:150]
-        raise ValueError(f"{name} must be a table as CSV: {why}.") from None
+        raise ValueError(f"{name} must be a table as CSV: {why.rstrip('.')}.") from None
+    if len(frame) > limits.lines:  # lines may end in other ways than those that were counted
+        raise ValueError(f"{name} must have at most {limits.lines:,} lines; it has {len(frame):,}.")
+    return frame
 
 
 def many_texts(frame: pd.DataFrame, limits: Limits) -> list[str]:

@@ -110,13 +110,13 @@ def stages(
         if kept := _kept(name, outcome, earlier):
             outcome = replace(outcome, **kept)
         elif name == "hospitals":
-            found = _hospitals(settings, federation, table)
-            _fits(settings, found)
-            outcome = replace(outcome, federations=found)
+            outcome = replace(outcome, federations=_hospitals(settings, federation, table))
         elif stage is None or (changed := stage(outcome)) is None:
             continue
         else:
             outcome = changed
+        if name == "hospitals":
+            _fits(settings, outcome.federations)
         spent = {name: time.perf_counter() - start}
         outcome = replace(outcome, stages=(*outcome.stages, name), seconds={**outcome.seconds, **spent})
         yield outcome
@@ -134,6 +134,8 @@ def _kept(stage: str, outcome: Outcome, earlier: Outcome | None) -> dict[str, An
     if earlier is None or stage not in earlier.stages or earlier.source is not outcome.source:
         return None
     made = _MADE.get(stage)
+    if stage == "training" and earlier.trained.rounds < earlier.settings.training.rounds:
+        return None  # somebody stopped it
     if made is None or _rests_on(stage, earlier.settings) != _rests_on(stage, outcome.settings):
         return None
     return {name: getattr(earlier, name) for name in made}
@@ -380,6 +382,5 @@ def _clinic(outcome: Outcome) -> Outcome | None:
     )
 
 
-def _attack(outcome: Outcome) -> Outcome | None:
-    found = membership.attacked(outcome, make, arguments(outcome.settings))
-    return None if found is None else replace(outcome, attacks=found)
+def _attack(outcome: Outcome) -> Outcome:
+    return replace(outcome, attacks=membership.attacked(outcome, make, arguments(outcome.settings)))

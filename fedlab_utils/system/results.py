@@ -222,7 +222,7 @@ def _attacks(outcome: Outcome, account: Account, tables: Tables) -> Markup:
         if not outcome.settings.checks.attack:
             why = "the settings leave attacks out"
         elif "attack" in outcome.left:
-            why = "that stage was not run, or found nothing that it can attack"
+            why = "that stage was not run"
         else:
             why = "there was nothing that these attacks are made for"
         told = f"Membership was not attacked: {why}. This page does not say what an attacker finds."

@@ -12,6 +12,7 @@ from pathlib import Path
 import anywidget
 import traitlets
 
+_WRONG = "Something went wrong that should not; nothing was changed."
 SCRIPT = Path(__file__).with_name("files.js")
 
 
@@ -42,6 +43,8 @@ class Download(anywidget.AnyWidget):
             name, text = self._make()
         except ValueError as reason:
             self.send({"kind": "no", "why": str(reason)})
+        except Exception:
+            self.send({"kind": "no", "why": _WRONG})
         else:
             self.send({"kind": "file", "name": name}, [text.encode()])
 
@@ -76,10 +79,12 @@ class Upload(anywidget.AnyWidget):
     def _came(self, _widget, message: dict, buffers) -> None:
         if message.get("kind") != "file" or len(buffers) != 1:
             return
-        content = bytes(buffers[0])
+        content, self.said = bytes(buffers[0]), ""  # the same sentence again is news, too
         try:
             if len(content) > self.most:  # the page asks too, but a page is not to be trusted
                 raise ValueError(f"A file must have at most {self.most:,} bytes; this one has {len(content):,}.")
             self.said = self._take(content)
         except ValueError as reason:
             self.said = str(reason)
+        except Exception:  # its own words may hold a value of the file
+            self.said = _WRONG

@@ -9,11 +9,11 @@ A lesson writes a function that computes and shows, and names a control for each
     widgets.lab(together, federation=widgets.data_choice(data.load, data.names(), own),
                 rounds=widgets.slider(1, 40, 10, label="Rounds"))
 
-Each change runs the function again in a background thread. The newest setting wins: a run for an older one
-is stopped at its next `show` or `show.tick`. Only that thread paints, so nothing flickers or races.
+Each change runs the function again in a background thread, which alone paints. The newest setting wins: a run for an
+older one is stopped at its next `show` or `show.tick`.
 
-Where the environment variable FEDLAB_STRICT or CI is set, `lab` waits for the end of its first run and raises
-what went wrong in it. A learner gets a sentence instead, and a long run goes on while the cell is done.
+Where FEDLAB_STRICT or CI is set in the environment, `lab` waits for the end of its first run and raises what went wrong
+in it. A learner gets a sentence instead, and a long run goes on while the cell is done.
 """
 
 from __future__ import annotations
@@ -227,8 +227,7 @@ class Lab:
             self._moved = now
             self._screen.done = min(max(float(done), 0.0), 1.0)
 
-    def _render(self, figure) -> bytes:
-        """What the page gets of what a run shows."""
+    def _render(self, figure) -> bytes:  # what the page gets of what a run shows
         return plots.png(figure)
 
     def _paint(self, figure, sentence: str, alt: str, picture: bytes) -> None:
@@ -265,12 +264,15 @@ class Lab:
         if shown and self._displayed != (self.png, self.sentence):
             shown.update(self._repr_mimebundle_(), raw=True)
 
+    def _still(self) -> str:
+        """What is shown, for places where nothing runs."""
+        return plots.img_tag(self.png, self.alt, dimmed=True) if self.png else ""
+
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         """The live widget, and for places where nothing runs the picture, its sentence and how to wake the lab."""
         said = _friendly(self.error) if self.error else f"{self.sentence} ({self.setting})"
-        picture = plots.img_tag(self.png, self.alt, dimmed=True) if self.png else ""
         caption = f"<figcaption>{html.escape(said, quote=False)}<br><i>{WAKING}</i></figcaption>"
-        asleep = f"<figure>{picture}{caption}</figure>"
+        asleep = f"<figure>{self._still()}{caption}</figure>"
         return dict(self.root._repr_mimebundle_()) | {"text/html": asleep, "text/plain": f"{said} {WAKING}"}
 
     # ------------------------------------------------ for scripts and tests
@@ -365,17 +367,21 @@ def lab(run: Callable, *, title: str = "", **controls: W.DOMWidget) -> Lab:
         raise ValueError(f"run must take show and the controls {list(controls)}: {reason}.") from None
     made = Lab(run, title or run.__name__.replace("_", " ").capitalize(), controls)
     LABS.append(made)
-    made._request()
-    try:
-        first_look(made)
-    except KeyboardInterrupt:
-        made.cancel()
-        raise
+    first_look(made)
     return made
 
 
 def first_look(made: Lab) -> None:
-    """Keep the cell that made a lab waiting for a picture, so that a stored notebook has it."""
+    """Start a lab, and keep its cell waiting for a picture, so that a stored notebook has it."""
+    made._request()
+    try:
+        _wait(made)
+    except KeyboardInterrupt:
+        made.cancel()
+        raise
+
+
+def _wait(made: Lab) -> None:
     strict = any(os.environ.get(name, "") not in ("", "0") for name in ("CI", "FEDLAB_STRICT"))
     while not made._idle.wait(0.02):
         if not strict and made.png and time.perf_counter() - made._asked > FIRST_WAIT:

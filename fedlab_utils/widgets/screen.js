@@ -1,11 +1,9 @@
 // The screen of a live lab: picture, sentence, progress and Cancel. It also gives the controls beside it names that a
 // screen reader can say, and puts the lab to sleep when its kernel is gone. No build step: anywidget loads it as it is.
 
-const ALONE = document.body.dataset.fedlab === "dashboard"; // a page without cells
-const ASLEEP = ALONE
-  ? "This page is asleep: what ran behind it was stopped. Reload the page to start anew."
-  : "This lab is asleep: its kernel was restarted or stopped. To wake it, run the cells from the top " +
-    "(menu Run, Run All Above Selected Cell), then its own cell (Shift+Enter).";
+const ASLEEP =
+  "This lab is asleep: its kernel was restarted or stopped. To wake it, run the cells from the top " +
+  "(menu Run, Run All Above Selected Cell), then its own cell (Shift+Enter).";
 
 function make(tag, name, attributes = {}) {
   const made = document.createElement(tag);

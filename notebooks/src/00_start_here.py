@@ -136,6 +136,7 @@ plots.show(
 # | 06 Membership inference | was this patient in the training data? | 50 + 11 |
 # | 07 Homomorphic encryption | can a server compute on locked boxes? | 45 + 20 |
 # | 08 The whole system | what do all the parts promise together? | 45 + 18 |
+# | Control room (no lesson, no code) | what does a system give, promise and cost? | as you like |
 #
 # ## Who could look where? (the *threat model*)
 #

@@ -39,32 +39,33 @@ import pandas as pd
 
 from fedlab_utils import checks, data, plots, widgets
 
-questions = ["useful?", "promised?", "attacked?", "who saw?"]
-documents = ["[Taj]", "[Poojari 2026]", "[Sharma]", "[Haque et al.]", "[7Med]"]
-said = pd.DataFrame("", documents, questions)
-said.loc["[Taj]", "promised?"] = "“data privacy\nis maintained”"
-said.loc["[Poojari 2026]", "useful?"] = "“accuracy by\n49% to 60%”"
-said.loc["[Poojari 2026]", "promised?"] = "“epsilon of 0.1”\n(no delta, no unit)"
-said.loc["[Sharma]", "useful?"] = "“without significant\nloss in performance”"
-said.loc["[Sharma]", "attacked?"] = "“unable to\ndetermine”"
-said.loc["[Sharma]", "who saw?"] = "“only model\nparameters”"
-said.loc["[Haque et al.]", "useful?"] = "“comparable to\ncentralized models”"
-said.loc["[Haque et al.]", "who saw?"] = "“encrypted\nmodel updates”"
-said.loc["[7Med]", "who saw?"] = "“only the trained\nmodel updates”"
-said.loc["ours"] = ""
+questions = useful, promised, attacked, saw = "useful?", "promised?", "attacked?", "who saw?"
+said = {
+    "[Taj]": {promised: "“data privacy\nis maintained”"},
+    "[Poojari 2026]": {useful: "“accuracy by\n49% to 60%”", promised: "“epsilon of 0.1”"},
+    "[Sharma]": {useful: "“without significant\nloss in performance”"},
+    "[Haque et al.]": {useful: "“comparable to\ncentralized models”"},
+    "[7Med]": {promised: "“the risk of data breaches\nis minimised”"},
+    "ours": {},
+}
+said["[Poojari 2026]"] |= {saw: "“without exposing any\ndata of a participant”"}
+said["[Sharma]"] |= {promised: "“without compromising\nprivacy”"}
+said["[Sharma]"] |= {attacked: "“unable to\ndetermine”", saw: "“only model\nparameters”"}
+said["[Haque et al.]"] |= {promised: "“prevents\ndata breaches”", saw: "“encrypted\nmodel updates”"}
+said["[7Med]"] |= {saw: "“only the trained\nmodel updates”"}
+quotes = pd.DataFrame(said, questions).T.fillna("")
 plots.show(
-    plots.board(said),
+    plots.board(quotes),
     alt="A board with six rows, the five documents and ours, and four columns: useful, promised, "
-    "attacked, who saw. Most cells hold a question mark; a few hold words of the documents, "
-    "hardly any of them a number.",
+    "attacked, who saw. Many cells hold a question mark, the others words, hardly any a number.",
 )
 
 # %% [markdown]
-# Most cells are open, and where there are words there is hardly a number that you could hold anybody to. The last
-# row is ours, and it is empty: so far this course has parts, and no system. **By the end of the lesson you fill
-# this board with runs.** One part is missing for that. [Taj], [Poojari 2026] and [Sharma] all want *invented*
-# patients, and those of lesson 02 promise nothing. Can patients be invented under a promise, by five hospitals
-# together?
+# Many cells are open, and where there are words there is hardly a number that you could hold anybody to. The
+# last row is ours, and it is empty: so far this course has parts, and no system. **By the end of the lesson you
+# fill this board with runs.** One part is missing for that. [Taj], [Poojari 2026] and [Sharma] all want
+# *invented* patients, and those of lesson 02 promise nothing. Can patients be invented under a promise, by five
+# hospitals together?
 #
 # ## A sum that invents patients
 #
@@ -126,8 +127,9 @@ invented = invent(total, 8000, np.random.default_rng(0))
 display(invented.head(3))
 
 # %% [markdown]
-# Nobody in this table exists. What is it worth? A model is trained on it and judged by real patients whom nobody
-# trained on, beside a model trained on the real rows. And does the package do the same thing?
+# No row of this table was copied from a patient. What is it worth? A model is trained on it and judged by real
+# patients whom nobody trained on, beside a model trained on the real rows. And does the package do the same
+# thing?
 
 # %%
 from fedlab_utils import fidelity, privacy, secagg, synth
@@ -146,15 +148,15 @@ print(f"shares by hand against the package: {np.abs(ours - made.arrays['tables']
 
 # %% [markdown]
 # Read the first line: a few points are lost at most, with a hundred numbers learnt and no network. (The shares
-# differ by a millionth, since the package gives every level at least that much.)
+# differ by a few millionths, since the package gives every level at least that much.)
 #
 # ## What one patient can change
 #
 # So far nothing is promised: these sums are exact. How much noise do they need? A patient stands in *nine*
 # tables, in one cell of each, and adds 1 there. Taking the patient out (the place stays, and is blank) changes
-# nine numbers by one. As a vector that has length $\sqrt 9 = 3$, whoever it is: no clipping is needed, since
-# nobody can count twice. With noise multiplier $z$ each number gets a bell curve of standard deviation $z$ times
-# this length:
+# nine numbers by one. As a vector that has length $\sqrt 9 = 3$, whichever record it is: no clipping is needed,
+# since no record can count twice (a patient with two records does). With noise multiplier $z$ each number gets
+# a bell curve of standard deviation $z$ times this length:
 #
 # $$\tilde T = T + \mathcal N(0,\, z^2 p), \qquad p \text{ columns beside the outcome}$$
 #
@@ -184,8 +186,9 @@ def noisy_tables_solution(tables, z, rng):
 checks.noisy_tables(noisy_tables_solution)
 
 # %% [markdown]
-# For epsilon 1 (delta $10^{-5}$, for one record present or blank) $z$ is below 4, as in lesson 04, and the cells
-# hold hundreds of patients. A noisy count below zero is set to zero: that looks at no patient, so it is free.
+# For epsilon 1 (delta $10^{-5}$, for one record present or blank) $z$ is below 4, as in lesson 04, and most
+# cells hold hundreds of patients. A noisy count below zero is set to zero: that looks at no patient, so it is
+# free.
 
 # %%
 z = privacy.noise_for(1.0)
@@ -198,8 +201,10 @@ print(f"z = {z:.2f}, so each count gets noise of {z * len(total) ** 0.5:.0f} pat
 print(f"AUC {np.mean(scores):.3f} ± {np.std(scores, ddof=1):.3f} (five draws of the noise)")
 
 # %% [markdown]
-# Hardly anything is lost, and now there is a promise: whatever anybody computes from these tables, any number of
-# invented patients included, spends no more than epsilon 1.
+# Hardly anything is lost, and *one* such table, with noise from no seed, comes with a promise: whatever anybody
+# computes from it, any number of invented patients included, spends no more than epsilon 1 (delta $10^{-5}$,
+# one record present or blank). Five tables are five looks, about 2.4 together; here they show the spread, and
+# the seeds on this page promise nothing.
 #
 # ## The same sum under masks
 #
@@ -216,9 +221,10 @@ print(f"noise of one number: {masked.sd:.1f} (one place: {z * 3:.1f}, each: {z *
 print("epsilon, by who looks:", spent)
 
 # %% [markdown]
-# A little more than the one place would need (a hospital knows its own share, so the other four have to be
-# enough), and far less than when each adds all. The package does all of this in one call. Here is who sent what,
-# and what the three ways of adding noise are worth over five draws:
+# A little more than the one place would need: one hospital may drop out, and each knows its own share, so the
+# other *three* have to be enough. (The server knows no share: for it four count, and its epsilon is smaller.)
+# And far less than when each adds all. The package does all of this in one call. Here is who sent what, and
+# what the two ways are worth over five draws:
 
 # %%
 ways = {"each hospital adds all": None, "in shares, masked": secagg.PrivateSum()}
@@ -233,9 +239,10 @@ print(made.about["promise"], "|", made.about["sums"])
 display(made.transcript.groupby("what", sort=False)[["messages", "bytes"]].sum().T)
 
 # %% [markdown]
-# On thousands of patients even five times the noise hardly shows; lab and exercises have fewer. Note two small
-# things. The number of invented patients is `made.about["rows"]`, the *noisy* total. And all that the server ever
-# gets is the row "masked noisy label-wise tables": one message from each hospital, once.
+# On thousands of patients even five times the variance hardly shows; lab and exercises have fewer. Note two
+# small things. The number of invented patients is `made.about["rows"]`, the *noisy* total. And all that the
+# server ever gets *of counts* is the column "masked noisy label-wise tables" (label-wise: apart by outcome):
+# one message from each hospital, once.
 
 # %% [markdown]
 # ## Three kinds of tables
@@ -245,7 +252,7 @@ display(made.transcript.groupby("what", sort=False)[["messages", "bytes"]].sum()
 # tells anything alone. Two more methods look further, each by sums again:
 #
 # - `"copula"`: after the tables, one correlation for each pair of columns, **apart by outcome**, by a second sum
-#   (60% of the budget for the first, 40% for the second);
+#   (60% of $1/z^2$, which is what adds up, for the first, 40% for the second);
 # - `"pairs"`: counts for each *pair* of columns and each outcome. Nine columns make 36 pairs, so a patient
 #   changes 36 counts, and the noise is twice as large.
 #
@@ -305,7 +312,7 @@ plots.show(
 # %%
 wide = found.pivot(index=["kind", "replicate"], columns="rows", values="auc")
 lost = wide[["tables", "copula", "pairs"]].rsub(wide["real rows"], axis=0)
-display(lost.groupby("kind", sort=False).agg(["mean", "std"]).round(3))
+display(lost.groupby("kind", sort=False).agg(["mean", "std"]).loc[list(kinds.values())].round(3))
 
 # %% [markdown]
 # So a method is a decision about what may be lost, and it is made *before* looking. (`fit_federated(method=None)`
@@ -342,17 +349,17 @@ gan = synth.fit_federated(
     federation, method="dp_gan", steps=150, every=50, on_step=so_far, **about
 )
 beside = {"real rows": worth(real.train), "one sum, ε = 1": np.mean(scores), "a coin": 0.5}
+print(gan.about["training"])
+print(f"epsilon of one GAN {3}, of the three on display {gan.ledger.epsilon():.1f}")
 plots.show(
     plots.critic_or_sum(noise, ([50, 100, 150], np.array(curve)), beside),
     alt="Left: noise of one step over the number of steps on logarithmic axes, two rising lines. "
     "Right: AUC of the private GAN with a wide band over 50 to 150 critic steps, below the lines "
     "of the sum and of real rows.",
 )
-print(gan.about["training"])
-print(f"epsilon of one GAN {3}, of the three on display {gan.ledger.epsilon():.1f}")
 
 # %% [markdown]
-# Read three things. The noise of each step is already several times the clip length (the line below the figure
+# Read three things. The noise of each step is already several times the clip length (the line above the figure
 # names it, with the rate at which patients are drawn). What comes out, with a band over the three, lies below a
 # sum that spent a third. And the ledger adds up: who trains three and shows the best has spent what all three
 # cost.
@@ -435,8 +442,9 @@ widgets.lab(
 #
 # The attacks of lesson 06 ask of a patient: was this record among those that the table was made of? They need
 # many tables of the same kind. So we take 60 patients of each hospital, toss a coin for each, make a table of
-# those with heads, and do that three times for each method. `"interpolate"`, which moves real patients a little,
-# is the positive control: an attack that does not find *it* is deaf.
+# those with heads, and do that three times for each method. `"interpolate"`, which moves real patients a
+# little, is the positive control: an attack that does not find *it* is deaf. One attack (DOMIAS) asks how dense
+# invented rows are around a patient, compared with strangers, the other how near the nearest is.
 
 # %%
 from fedlab_utils import attacks
@@ -528,8 +536,8 @@ print(f"noise for ε = 1: {z * length:.0f} on sums of at most 200")
 # %% [markdown]
 # Exact means of many columns name nearly everybody. So "we publish only statistics" is no protection by itself;
 # what counts is how many numbers there are for each patient. The noise of epsilon 1 is larger than the sums:
-# 5,000 columns of 200 patients cannot be published under a promise *and* be of use. A hundred numbers about 8,000
-# patients can.
+# 5,000 columns of 200 patients cannot all be published with epsilon 1 *and* be of use. A hundred numbers about
+# 8,000 patients can.
 #
 # How well does the *best possible* attacker do against a noisy table? Give them everything: they know all other
 # patients, so they know what the table would be without this one, up to the noise. By Neyman and Pearson (lesson
@@ -565,8 +573,8 @@ plots.show(
 
 # %% [markdown]
 # **The proof on the right is not that an attack fails.** The strongest attacker there can be reaches the bound,
-# and nobody ever gets beyond it, not with the invented table, not with better ideas in ten years. That line is
-# what epsilon buys.
+# and nobody ever gets beyond it with this one release, not with the invented table, not with better ideas in
+# ten years. That line is what epsilon buys.
 #
 # ## Break it: learnt for free
 #
@@ -639,7 +647,7 @@ checks.gives_away(gives_away)
 
 # %% [markdown]
 # <details><summary>Stuck? A hint</summary>Do not look at single numbers: they are noisy, and should be. Look at the
-# <i>names</i> of the cells, and at what is the <i>same</i> in both lines.</details>
+# <i>names</i> of the cells, and at what <i>stays</i> the same in both lines, however often you run it.</details>
 
 # %% tags=["solution", "hide-input"] jupyter={"source_hidden": true}
 # open this cell when you have looked at all four
@@ -689,8 +697,10 @@ display(book.table().groupby("what", sort=False)[["epsilon", "steps"]].max())
 
 # %% [markdown]
 # Half for means and spreads, one for invented patients, two for the model: together less than 3.5, since the
-# ledger composes what was done and does not add up epsilons. (This time the noise is real: no seed. Run it again,
-# and the AUC changes a little.)
+# ledger composes what was done and does not add up epsilons (delta $10^{-5}$, one training record, present or
+# blank). Two rows have no number of their own: the models follow from noisy sums, which is free; scores on
+# *test* rows carry no noise, and no promise speaks of test patients. (This time the noise is real: no seed. Run
+# it again, and the AUC changes a little.)
 #
 # ### Break it: a ledger that forgets the preprocessing
 #
@@ -713,10 +723,11 @@ for sentence in forgetful.check():
 #
 # The package has each document's system as settings of one pipeline (`system.PRESETS`), with what a document
 # leaves open named in comments beside it. `system.run` takes one through all stages: hospitals, invented
-# patients, training, baselines, the clinic's view, the attack. Three changes make it a matter of seconds. Batches
-# are larger. Where a document wants a GAN, it gets the best that we know for its budget instead, the label-wise
-# copula. (So [Sharma] and [Poojari 2026] do *better* here than with the private GAN above; `python course.py run
-# sharma` trains theirs.) And only invented tables are attacked here, no trainings.
+# patients, training, baselines, the clinic's view, the attack. Three changes make it a matter of seconds.
+# Batches and learning rates are larger. Where a document wants a GAN, it gets the best that we know for its
+# budget instead, the label-wise copula. (So [Sharma] and [Poojari 2026] do *better* here than with the private
+# GAN above; `python course.py run sharma` trains theirs.) And only invented tables are attacked here, no
+# trainings.
 
 # %%
 from dataclasses import replace
@@ -775,7 +786,7 @@ def cells(outcome):
 # And the board:
 
 # %%
-measured = pd.DataFrame({name: cells(one) for name, one in outcomes.items()}, index=questions).T
+measured = pd.DataFrame({name: cells(one) for name, one in outcomes.items()}, list(questions)).T
 if outcomes["ours"].attacks is None:
     measured.loc["ours", "attacked?"] = "table: as [Poojari]'s\nmodel: still open"
 plots.show(
@@ -787,20 +798,24 @@ plots.show(
 
 # %% [markdown]
 # Read it column by column. (± is the standard deviation over two splits, which is rough; attacks are on smaller
-# copies of a system, 60 patients a hospital, and show the best of several with its 95% interval.)
+# copies of a system, 60 patients a hospital, and show the better of two, which is a little too high, with its
+# 95% interval.)
 #
 # **Useful.** All of them come within a few hundredths of pooled training. This column, the only one that most
 # papers print, tells the systems hardly apart.
 #
-# **Promised.** Three promise nothing, in the strict sense: no noise anywhere. Three have an epsilon, which counts
-# *all* that was released, statistics, table and training, in one ledger.
+# **Promised.** Three promise nothing, in the strict sense: no noise anywhere. Three have an epsilon, which
+# counts *all* that was released, statistics, table and training, in one ledger (against everybody, the server
+# included; one patient record, present or blank; one run). The epsilons of [Poojari 2026] and [Sharma] are
+# *our* choice: the one names 0.1 and 0.5 without delta or unit, the other none.
 #
 # **Attacked.** [Taj]'s patients were made artificial *first*, each hospital on its own, and of the tables of all
 # rows these are told apart best: artificial is not private. Those with a promise are hardly told from a coin (our
 # table is made as [Poojari 2026]'s is, so one attack speaks for both). The attacks on *trainings* are still open:
 # two cells and a half. Take out an `attack=False` and run these cells again (ten seconds for each).
 #
-# **Who saw.** Encryption and masks change this column, and no other. That is what they are for.
+# **Who saw.** Compare [Haque et al.] with [7Med]: encryption by itself changes this column and no other. With
+# noise in shares masks also make a promise cheaper, as above.
 #
 # ## The report
 #
@@ -872,7 +887,7 @@ for name, added in (("with", record), ("without", 0 * record)):
     released = without + added + rng.normal(0, sd, len(record))
     far = [((released - without - r) ** 2).sum() for r in (0 * record, record)]
     print(f"released {name:8} the patient: log ratio {(far[0] - far[1]) / (2 * sd**2):+.2f}")
-print(f"the largest that 95% of releases give: {1.645 / z + 1 / (2 * z**2):.2f}")
+print(f"95% of releases with the patient stay below: {1.645 / z + 1 / (2 * z**2):.2f}")
 
 # %% [markdown] tags=["deep"]
 # Numbers near 0 either way: about even odds, for the best attacker there is.
@@ -881,8 +896,8 @@ print(f"the largest that 95% of releases give: {1.645 / z + 1 / (2 * z**2):.2f}"
 # ## ◆ A longer run, and a warm start
 #
 # How far does a private GAN come if it may train longer? And if it begins with rows that are drawn from noisy
-# tables, paid for by a third of the same budget? Each run trains two GANs; the picture grows while they learn,
-# and *Cancel* stops them. The long run takes about half a minute.
+# tables, paid for by 30% of the same budget ($1/z^2$)? Each run trains two GANs; the picture grows while they
+# learn, and *Cancel* stops them. The long run takes about half a minute.
 
 
 # %% tags=["deep"]
@@ -929,29 +944,31 @@ widgets.lab(
 # %% [markdown] tags=["deep"]
 # ## ◆ The tribunal gets its rows
 #
-# Lesson 06 put the defences of the course on trial. Here are the private synthesizers, for a register of the same
-# size (24 patients a hospital) and the attack that the tribunal ran on tables: how dense are the invented rows
-# around this patient, compared with what is usual for her? There are 18 tables of each kind (`pairs` stands in
-# the figure above). Everybody sees the same table, so one column stands for outsider, hospital and server; the
-# last one is the most that the promise allows.
+# Lesson 06 put the defences of the course on trial. Here are the private synthesizers, for a register of the
+# same size (24 patients a hospital) and the attack that the tribunal ran on tables: how dense are the invented
+# rows around this patient, compared with what is usual for her? There are 18 tables of each kind (`pairs`
+# stands in the figure above). Everybody sees the same table, so one column stands for outsider, hospital and
+# server; the last one is the most that noise of this size allows (the bell curve's bound above).
 
 # %% tags=["deep"]
 (register_rows, coins, trial), defendants = halves(24, 18), {}
-for method, epsilon in (("tables", 1), ("copula", 1), ("copula", None)):
+for method, epsilon in (("tables", 1), ("copula", 1), ("tables", None), ("copula", None)):
     budget = epsilon and privacy.RecordDP(epsilon=epsilon, secure=False)
     made = list(tables_of(method, budget, trial))
     attack = attacks.rmia(attacks.densities(register_rows, coins, made))
     at_one = norm.cdf(norm.ppf(0.01) + 1 / privacy.noise_for(epsilon)) if epsilon else np.nan
     name = f"{method}, ε = {epsilon}" if epsilon else f"{method}, no noise"
     defendants[name] = {"found at 1%": str(attack.tpr_at(0.01)), "AUC": str(attack.auc)}
-    defendants[name]["promise: at most"] = f"{at_one:.1%}" if epsilon else "none"
+    defendants[name]["its noise: at most"] = f"{at_one:.1%}" if epsilon else "none"
 pd.set_option("display.max_colwidth", None)
 display(pd.DataFrame(defendants).T)
 
 # %% [markdown] tags=["deep"]
 # Read the last column first. With epsilon 1 the bound is small, whatever comes, and that is the verdict: what
-# this attack found beside it is a lower bound of what can be found. The row without noise has no bound at all.
-# (The register has 120 patients; with a budget of 1 there is not much left of its table either.)
+# this attack found beside it is a lower bound of what can be found. (A point above the bound is chance: its
+# interval reaches below it.) The rows without noise have no bound at all, and this attack hears even the plain
+# tables that the two above did not. (The register has 120 patients; with a budget of 1 there is not much left
+# of its table either.)
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Paper check: "without significant loss", "unable to determine"
@@ -1014,14 +1031,14 @@ for share in (1.0, 0.05):
 
 # %% [markdown] tags=["deep"]
 # Invented rows are made from the same patients: they cannot know more than these did, and under a promise they
-# know less. What they can do is to calm a model that has too few rows. Look at the sign and at the spread of each
-# line: here no help is resolved, and where patients are few the noise makes the invented ones poor company. And
-# "without jeopardizing privacy" is true of the invented rows only: the real ones are trained on beside them.
+# know less. What they can do is to calm a model that has too few rows. Look at the sign and at the spread of
+# each line: here no help is resolved, and where patients are few they rather harm. And "without jeopardizing
+# privacy" is true of the invented rows only: the real ones are trained on beside them.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Paper check: artificial first
 #
-# [Taj]: "First the original data is converted to artificial data and then in federated learning process
+# [Taj]: "So first the original data is converted to artificial data and then in federated learning process
 # artificial data is applied." What is protected that way? It depends on the generator alone, and the document
 # names none. Take one that moves each real patient a little, which is artificial, too. And then add noise to the
 # *training*, as one would to be on the safe side:
@@ -1053,21 +1070,21 @@ display(outcomes["[7Med]"].views()[["viewer", "sees", "messages", "bytes"]])
 print(accounted(outcomes["[7Med]"]).bare)
 
 # %% [markdown] tags=["deep"]
-# True to the word: no row travels. Single updates do, to the server, and lesson 03 read a patient out of one. And
-# the document's list forgets what every training needs first, exact counts and sums of each hospital. Its board
-# row is not wrong, it is short.
+# True to the word: no row travels. Single updates do, to the server, and lesson 03 read a patient out of one.
+# And the document's list forgets what our training begins with, exact counts and sums of each hospital. Its
+# board row is not wrong, it is short.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ In the real world
 #
 # `mbi` ([Private-PGM](https://github.com/ryan112358/mbi), McKenna et al. 2019, arXiv:1901.09136) is the library
-# of those who won contests with noisy tables: from any set of noisy marginals it finds a distribution that fits
-# all of them, exactly where they form a tree. Our `tables` are such a tree, and our `pairs` are solved in its
-# spirit by relaxed projection (Aydore et al. 2021, arXiv:2103.06641). The course's bench gives both the *same*
-# noisy sums of *hospital_network*, epsilon 1 and 3, five runs (`python tests/benchmarks/private_tables.py --only
-# peer`, which makes an environment of its own, since the library wants JAX). On its last full run both agree
-# within one standard deviation in AUC and in the distance of pairs; ours took a fifth of the processor time on
-# `pairs`.
+# of those who won contests with noisy tables: from any set of noisy marginals it finds the distribution that
+# fits them best, and computes with it exactly where they form a tree. Our `tables` are such a tree, and our
+# `pairs` are solved in its spirit by relaxed projection (Aydore et al. 2021, arXiv:2103.06641). The course's
+# bench gives both the *same* noisy sums of *hospital_network*, epsilon 1 and 3, five runs (`python
+# tests/benchmarks/private_tables.py --only peer`, which makes an environment of its own, since the library
+# wants JAX). On its last full run both agree within one standard deviation in AUC and in the distance of pairs;
+# ours took a fifth of the processor time on `pairs`.
 #
 # What the library adds is *which* tables to ask for: AIM chooses marginals under the promise, among them such of
 # three columns. FLAIM (Maddock et al. 2023, arXiv:2310.03447) does that over many hospitals, and meets the

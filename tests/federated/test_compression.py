@@ -124,12 +124,11 @@ def test_feedback_rescues_the_sign_and_harms_two_bits_that_are_right_on_average(
 
 
 def test_under_a_promise_to_records_compressing_costs_nothing(three):
-    common = QUICK | dict(privacy=RecordDP(noise_multiplier=1.0), dropout=0.3)
+    common = QUICK | dict(privacy=RecordDP(noise_multiplier=1.0))
     for rule in (federated.Quantise(2), federated.TopK(0.2)):
         runs = [federated.train(three, **common, **more) for more in ({}, dict(compress=rule))]
-        both = [[(e.what, e.mechanism) for e in r.ledger.entries if e.mechanism and e.hospital] for r in runs]
-        noise = [{m.noise_multiplier for _, m in own} for own in both]
-        assert noise[0] == noise[1] and len(both[1]) and all(m.sampling for _, m in both[1])
+        both = [[(e.what, e.hospital, e.mechanism) for e in r.ledger.entries if e.mechanism] for r in runs]
+        assert both[0] == both[1] and len(both[1]) >= 3
 
 
 @pytest.mark.parametrize(

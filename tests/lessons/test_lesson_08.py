@@ -51,6 +51,9 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "not zero on average": lambda t, z, rng: [x.clip(min=100) for x in noise(t, z * root(t), rng)],
         "came back with shape": lambda t, z, rng: [x[0] + rng.normal(0, z * root(t), x[0].shape) for x in t],
         "a list of 16": lambda t, z, rng: np.concatenate(noise(t, z * root(t), rng), axis=1),
+        "Healthy and ill got": lambda t, z, rng: [x + rng.normal(0, z * root(t), x.shape[1]) for x in t],
+        "Another `rng`": lambda t, z, rng: noise(t, z * root(t), np.random.default_rng(2024)),
+        "take the number from": lambda t, z, rng: noise(t, z * 3, rng),
         "too small here": lambda t, z, rng: noise(t, z * root(t) / 2, rng),
         "too large here": lambda t, z, rng: noise(t, z * root(t) * 1.2, rng),
     },
@@ -73,7 +76,7 @@ WRONG = {  # exercise -> words of the hint -> an answer that must get it
         "Run the cell for each": set(),
         "*names* of B's": {"C", "D"},
         "oldest patient": {"B", "D"},
-        "fresh noise": {"B", "C"},
+        "fresh noise would differ in nearly": {"B", "C"},
         "none of the letters": {"B", "E"},
     },
 }

@@ -1,5 +1,6 @@
 """The lessons: what is stored is what was written and what runs, whole or with parts taken out."""
 
+import ast
 import re
 
 import cells
@@ -62,6 +63,17 @@ def test_pictures_in_the_text_have_alt_text(source):
         if cell.cell_type == "markdown":
             assert not re.search(r"!\[\s*\]\(", cell.source), cell.source
             assert not lessons.without_alt({"data": {"text/html": cell.source}}), cell.source
+
+
+@each_notebook
+def test_a_figure_is_what_its_cell_ends_with(source):
+    """`plots.show` returns a picture, and nothing shows what stands before the end of a cell."""
+    for cell in lessons.code_cells(stored(source)):
+        if "plots.show(" in cell.source:
+            *others, last = map(ast.unparse, ast.parse(cell.source).body)
+            assert not [one for one in others if one.startswith("plots.show(")], cell.source
+            shown = "<img" in str(cell.outputs) or any(map(lessons.pictures, cell.outputs))
+            assert shown or not last.startswith("plots.show("), cell.source
 
 
 @each_notebook

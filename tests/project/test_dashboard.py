@@ -205,10 +205,6 @@ def test_no_header_lets_a_request_leave():
     assert allowed == {"'self'", "'none'", "'unsafe-inline'", "'unsafe-eval'", "data:", "blob:"} | here
 
 
-def test_the_largest_table_comes_in_one_message():
-    assert dashboard.settings(8866).Voila.tornado_settings["websocket_max_message_size"] > 210e6
-
-
 def test_an_error_is_one_line_for_the_terminal():
     format_ = dashboard.Plain().format
     try:

@@ -3,7 +3,6 @@
 import copy
 from types import SimpleNamespace
 
-import dashboard
 import pytest
 
 from tests.browser import browser
@@ -51,7 +50,3 @@ def test_the_question_about_news_is_left_out(config):
     hook = config.ServerApp.tornado_settings["page_config_hook"]
     page = hook(None, {"disabledExtensions": ["another"]})
     assert page["disabledExtensions"] == ["another", "@jupyterlab/apputils-extension:announcements"]
-
-
-def test_a_table_is_as_large_in_jupyterlab_as_in_the_control_room_alone(config):
-    assert config.ServerApp.tornado_settings["websocket_max_message_size"] == dashboard.LARGEST

@@ -20,6 +20,7 @@ SMALL = Settings(
 )
 
 REFUSED = "encrypted", "hospital"
+ALL = {"hospitals", "synthetic patients", "training", "baselines", "attack"}
 ROW = r"patient record</th>.*?>([\d.]+)</td>.*?>([\d.]+)</td>.*?>([\d.]+)</td>"
 
 
@@ -50,7 +51,11 @@ def untouched():
 
 
 def words(room):
-    return re.sub(r"<[^>]+>", " ", " ".join(room.png.values()))
+    return words_of(" ".join(room.png.values()))
+
+
+def words_of(page):
+    return re.sub(r"<[^>]+>", " ", page)
 
 
 # ---- controls and settings
@@ -126,6 +131,8 @@ def test_the_drawing_marks_what_nothing_protects():
     drawn = flow.drawing(PRESETS["7med"])
     assert drawn.count('class="pledge bare"') == 2 and 'class="pledge"' not in drawn
     assert "demonstration: none" in flow.told(replace(PRESETS["ours"], demonstration=True))
+    drawn = flow.drawing(PRESETS["taj"])  # a training on rows that nothing protects
+    assert drawn.count('class="pledge bare"') >= 2 and 'class="pledge"' not in drawn
     local = flow.ways(PRESETS["taj"])
     assert [w.name for w in local] == ["Invented patients", "Training"] and local[0].direct
 
@@ -192,6 +199,98 @@ def test_a_broken_off_training_counts_for_the_rounds_that_were_seen(room, monkey
     assert 0 < broken.epsilon() < system.run(replace(room.desk.settings(), scale="quick")).ledger.epsilon()
 
 
+def test_a_run_that_goes_wrong_counts_for_the_rounds_that_were_seen(room, monkeypatch):
+    def wrong(*_args, **_kwargs):
+        raise KeyError("a value of the table")
+
+    before = len(room.shown)
+    with monkeypatch.context() as broken:
+        broken.setattr("fedlab_utils.federated.baselines", wrong)
+        room.set("unit", "record")
+        room.set("rounds", 7)
+        room.wait()
+    assert isinstance(room.error, KeyError) and len(room.shown) == before + 1
+    assert room.shown[-1].books[0].private.epsilon() > 0.5
+
+
+def test_the_report_after_a_cancel_is_of_the_rounds_that_the_page_shows(room, monkeypatch):
+    paint = room._paint
+
+    def stop(figure, sentence, *rest):
+        paint(figure, sentence, *rest)
+        if "After round" in sentence:
+            room.cancel()
+
+    monkeypatch.setattr(room, "_paint", stop)
+    room.set("rounds", 60)
+    room.wait()
+    runs = sum(len(o.books) for o in room.shown)
+    page = words_of(room._report()[1])
+    assert room.cancelled and room.outcome.trained.rounds < 60 and "No model has been scored yet" not in page
+    assert runs == 4  # two systems of two splits, and the report counts none of them twice
+    monkeypatch.setattr(room, "_paint", paint)
+    room.set("through", "masked")
+    room.set("through", "open")
+    room.wait()
+    assert room.outcome.trained.rounds == 60  # a training that somebody stopped is not taken over
+
+
+def test_a_training_that_runs_away_is_said_and_breaks_nothing(room):
+    room.take_table(csv())
+    room.set("target", "age")
+    room.wait()
+    room.pin()
+    room.desk.base = replace(room.desk.base, training=replace(room.desk.base.training, lr=10.0))
+    room.set("rounds", 40)
+    room.wait()
+    assert room.error is None and "ran away" in room.sentence, room._screen.error
+    room.pin()
+    room.set("rounds", 3)
+    room.wait()
+    assert room.error is None, room._screen.error
+
+
+def test_the_same_table_opened_again_goes_on_with_the_same_ledger(room):
+    for _ in range(2):
+        room.take_table(csv())
+        room.set("hospital", "site")
+        room.wait()
+    assert len(room._earlier(room.outcome)) >= 1
+
+
+def test_what_was_taken_over_is_looked_at_as_what_was_made(room):
+    room.set("through", "masked")
+    room.desk.base = replace(room.desk.base, sum=Sum(through="masked", threshold=50))
+    room.set("invented", ("federated", "tables"))
+    room.wait()
+    assert "sum.threshold must be" in room._screen.error
+
+
+@pytest.mark.parametrize(
+    ("change", "made"),
+    [
+        (dict(data=replace(SMALL.data, seed=5)), ALL),
+        (dict(scale="full"), ALL),
+        (dict(synthetic=Synthetic(where="federated", method="tables", rows=2.0)), ALL - {"hospitals", "baselines"}),
+        (dict(sum=Sum(through="masked")), ALL - {"hospitals", "baselines"}),
+        (dict(training=replace(SMALL.training, rounds=2)), {"training", "baselines", "attack"}),
+        (dict(promise=Promise(unit="record", epsilon=3.0)), {"training", "attack"}),
+        (dict(checks=Checks(attack=True, threshold=0.2)), set()),
+        (dict(name="another", question="Why?"), set()),
+    ],
+    ids=lambda v: "-".join(v) if isinstance(v, dict) else "",
+)  # fmt: skip
+def test_a_stage_is_made_again_where_something_it_rests_on_has_changed(monkeypatch, change, made):
+    monkeypatch.setattr("fedlab_utils.system.membership.attacked", lambda *_: pd.DataFrame(columns=["auc"]))
+    tables = Synthetic(where="federated", method="tables")
+    settings = replace(SMALL, synthetic=tables, checks=Checks(attack=True), training=replace(SMALL.training, rounds=1))
+    first = system.run(settings)
+    *_, second = system.stages(replace(settings, **change), earlier=first)
+    fields = {"hospitals": "federations", "synthetic patients": "synthetic", "training": "trained"}
+    fields |= {"baselines": "baselines", "attack": "attacks"}
+    assert {s for s, f in fields.items() if getattr(first, f) is not getattr(second, f)} == made
+
+
 def test_pinned_and_now_stand_side_by_side_with_every_setting_that_differs(room):
     room.pin()
     room.wait()
@@ -220,7 +319,16 @@ def test_the_attack_can_be_cancelled_and_what_is_done_stays(room, monkeypatch):
     room.set("attack", True)
     room.wait()
     assert room.cancelled and room.outcome.trained is not None and "attack" not in room.outcome.stages
-    assert "under way" in room.png["attack"] or "Nobody has attacked" in room.png["attack"]
+    assert "under way" in room.png["attack"]
+
+
+def test_where_nothing_can_be_attacked_the_page_says_so(room):
+    room.take_table(csv())
+    room.set("target", "age")  # a number
+    room.set("attack", True)
+    room.wait()
+    assert room.error is None and "Nothing here can be attacked" in room.png["attack"]
+    assert "nothing that these attacks are made for" in words_of(room._report()[1])
 
 
 # ---- files
@@ -237,6 +345,7 @@ def test_a_table_of_ones_own_is_read_offered_and_used(room):
     assert room.error is None, room._screen.error
     data = room.outcome.settings.data
     assert (data.table, data.target, data.hospital, data.drop) == (OWN, "ill", "site", ("name",))
+    assert room.outcome.settings.name == "small on my own table"
     assert {h.name for h in room.outcome.federations[0].hospitals} == {"A", "B", "C"}
     first = room.outcome
     room.take_table(csv(seed=1))
@@ -256,6 +365,8 @@ def test_a_table_of_ones_own_is_read_offered_and_used(room):
         (b"a;b\n1;2\n", "commas"),
         (b"a,b\n\xff\xfe,2\n", "UTF-8"),
         (b"", "CSV"),
+        (b"a,b,y\n1,2,0,9\n3,4,1,9\n", "CSV"),  # more values than names
+        (b"a,b\r" + b"1,2\r" * 20_001, "lines"),
         (b"a,b\n1,2\n", "two rows"),
         (b"a\n1\n2\n", "two columns"),
     ],
@@ -266,6 +377,20 @@ def test_a_table_that_cannot_be_used_is_refused_and_changes_nothing(untouched, c
     with one_sentence("table") as reason:
         room.take_table(content)
     assert want in str(reason.value) and room.desk.settings() == before and room.desk.frame is None
+
+
+def test_a_trailing_comma_moves_no_value_to_another_column(room):
+    room.take_table(b"a,b,y\n1,2,0,\n3,4,1,\n")
+    assert room.desk.frame.to_dict("list") == {"a": [1, 3], "b": [2, 4], "y": [0, 1]}
+
+
+def test_settings_for_a_table_that_is_opened_later_choose_its_columns(room):
+    own = Data(table=OWN, target="sex", hospital="site", drop=("ill",))
+    room.take_settings(replace(SMALL, data=own).to_toml().encode())
+    room.take_table(csv())
+    room.wait()
+    chosen = room.desk.settings().data
+    assert (chosen.target, chosen.hospital, chosen.drop) == ("sex", "site", ("ill", "name"))
 
 
 def test_settings_go_out_and_come_back(room):

@@ -249,7 +249,16 @@ def test_classes_and_numbers_go_the_same_way(target):
     settings = replace(BARE, synthetic=Synthetic(where="federated", method="tables"), checks=Checks())
     out = system.run(settings, federation=fed)
     assert out.clinical is None and set(out.table()["measure"]) == {"loss" if target == "progression" else "auc"}
-    assert (out.attacks is None) == (target == "progression")
+    assert out.attacks.empty == (target == "progression") and "attack" in out.stages
+
+
+def test_the_ledger_before_a_training_on_invented_rows_has_the_private_statistics_too():
+    private = Data(statistics_epsilon=1.0)
+    tables = Synthetic(where="federated", method="tables", epsilon=1.0)
+    settings = replace(BARE, data=private, synthetic=tables, training=replace(QUICK, on="synthetic"))
+    feds = federations(statistics=RecordDP(1.0, secure=False))
+    spent = [o.ledger.epsilon() for o in system.stages(settings, federation=feds)]
+    assert spent == sorted(spent) and spent[1] > 1.2 and spent[1] == pytest.approx(spent[-1])
 
 
 def test_attacks_stand_beside_their_control_and_the_bound(monkeypatch):
@@ -281,7 +290,7 @@ def test_hospitals_with_next_to_no_rows_are_left_out_of_the_attack(monkeypatch):
         kept = sum(len(h.train) for h in fed.hospitals[:2])
         assert (out.attacks["patients"] == kept).all() and len(fed.hospitals[2].train) < 8
     tiny = data.from_frame(frame.assign(site=["A"] * 112 + ["C"] * 8), target="event", hospital="site", **PUBLIC)
-    assert system.run(replace(BARE, checks=Checks()), federation=tiny).attacks is None
+    assert system.run(replace(BARE, checks=Checks()), federation=tiny).attacks.empty
 
 
 def test_a_training_in_which_every_line_fails_has_no_views():

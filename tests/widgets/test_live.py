@@ -265,7 +265,7 @@ def test_an_interrupt_stops_the_first_run(monkeypatch):
     def interrupted(made):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(live, "first_look", interrupted)
+    monkeypatch.setattr(live, "_wait", interrupted)
 
     def endless(show, n):
         while True:

@@ -33,8 +33,7 @@ warnings.filterwarnings("ignore", "Overriding existing pre_save_hook")
 
 c = get_config()  # noqa: F821  (Jupyter puts it there)
 c.ContentsManager.pre_save_hook = let_labs_sleep
-# An own table of 200 MB comes whole; above tornado's own 10 MB it would be dropped without a word.
-c.ServerApp.tornado_settings = {"page_config_hook": hush, "websocket_max_message_size": 256 * 2**20}
+c.ServerApp.tornado_settings = {"page_config_hook": hush}
 c.LabApp.news_url = None
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.KernelManager.transport_encryption = "auto"  # between server and kernels, where both can; else there is a warning
