@@ -15,23 +15,76 @@ settings.register_profile("course", deadline=None, derandomize=True)
 settings.load_profile("course")
 
 
+LONG = 400  # seconds that a lab may take for all of its limits: a kernel that hangs is ended
+ONLY_ALL = ("class_version_runs", "short_version_runs", "made_in_the_book_environment")
+
+
 def runs_a_lesson(nodeid):
     return "_version_runs" in nodeid
 
 
+def order(item):
+    """What takes longest comes first, so that no worker is left alone with it: whole lessons, then the browser's."""
+    runs = runs_a_lesson(item.nodeid) or item.path.suffix == ".ipynb"
+    return 0 if runs else 1 if "browser" in item.path.parts else 2
+
+
 def pytest_addoption(parser):
-    parser.addoption("--all", action="store_true", help="run the short version of each lesson, too")
+    parser.addoption("--all", action="store_true", help="all of each class version, short versions and slides, too")
 
 
 def pytest_collection_modifyitems(config, items):
-    """The runs of whole lessons take longest: they come first, so that no worker is left alone with one.
+    """Behind each lesson its labs go to their limits, in the kernel in which nbval has run it; the longest come first.
 
-    That short versions run is read off the source (tools/cells.py) unless --all wants them run.
+    That class versions and short versions run is read off the source (tools/cells.py) unless --all wants them run.
     """
     if not config.getoption("--all"):
-        config.hook.pytest_deselected(items=[item for item in items if "short_version_runs" in item.nodeid])
-        items[:] = [item for item in items if "short_version_runs" not in item.nodeid]
-    items.sort(key=lambda item: not runs_a_lesson(item.nodeid))
+        left_out = [item for item in items if any(name in item.nodeid for name in ONLY_ALL)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+    last = {item.parent: item for item in items if item.path.suffix == ".ipynb" and item.name.startswith("Cell")}
+    for parent, item in last.items():
+        whole = sum(cell.cell_type == "code" for cell in parent.nb.cells) == item.cell_num + 1
+        items[items.index(item) + 1 : items.index(item) + 1] = at_their_limits(parent, item) if whole else []
+    items.sort(key=order)
+
+
+def at_their_limits(notebook, cell):
+    """An item for each lab of a lesson, and one that counts them; nothing for a notebook that is no lesson."""
+    import lessons
+    import nbformat
+
+    if notebook.path.parent != lessons.LESSONS or not lessons.is_lesson(notebook.path):
+        return []
+    there = sum(c.source.count("widgets.lab(") for c in lessons.code_cells(notebook.nb))
+    sources = {f"Lab {k}": lessons.SWEEP.format(k) for k in range(there)} | {"Labs": lessons.LABS.format(there)}
+    about = dict(options=cell.options | {"check": False})
+    return [
+        type(cell).from_parent(
+            notebook, name=name, cell_num=cell.cell_num + 1 + n, cell=nbformat.v4.new_code_cell(source), **about
+        )
+        for n, (name, source) in enumerate(sources.items())
+    ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """nbval runs a notebook's cells and looks for errors alone; what they show now must be fit to be shown, too."""
+    options, patience = item.config.option, getattr(item.config.option, "nbval_cell_timeout", None)
+    if item.name.startswith("Lab ") and item.path.suffix == ".ipynb":
+        options.nbval_cell_timeout = LONG
+    try:
+        done = yield
+    finally:
+        options.nbval_cell_timeout = patience
+    if outputs := getattr(item, "test_outputs", None):
+        import lessons
+        import nbformat
+
+        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(item.cell.source, outputs=outputs)])
+        lessons.strip(nb)
+        assert lessons.complaints(nb) == []
+    return done
 
 
 @pytest.hookimpl(optionalhook=True)

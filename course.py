@@ -15,6 +15,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -31,8 +32,11 @@ CPU = ["--torch-backend", "cpu"]
 NOTHING = r"(?!)"  # a pattern that fits no line
 TWO_WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # conftest.py refines it
 PATIENCE = 1.0  # s between two looks at a lock
+GLOSSARY = ("docs/glossary.md", "glossary.md")  # where it lies in the course, and in a copy for learners
 YOURS = "yours"  # in there: what `reset` took out of the way
 HANDED_OUT = ".handed-out.json"  # in there: what the lessons were like
+FILLED_FOR = "filled-for.txt"  # in a folder of wheels: the system for which they are
+PASSED = ".passed"  # in there: the checks that ever passed, a line for each
 VERBS = {}  # name -> what `verb` notes beside the function of that name
 
 
@@ -186,8 +190,36 @@ def make_venv(folder: Path) -> None:
 
 
 def uv() -> str | None:
-    """Where uv is, if it is on the path: it knows where PyTorch's builds without CUDA are."""
-    return shutil.which("uv")
+    """Where uv is, if it is on the path: it knows where PyTorch's builds without CUDA are. A stick is pip's."""
+    return None if os.environ.get("PIP_NO_INDEX") else shutil.which("uv")
+
+
+def requirements(extras: list[str]) -> list[str]:
+    """What pyproject.toml wants, as pip reads it, with what building the package takes."""
+    import tomllib
+
+    about = tomllib.loads(read(ROOT / "pyproject.toml"))
+    optional = about["project"]["optional-dependencies"]
+    return [*about["build-system"]["requires"], *about["project"]["dependencies"], *sum(map(optional.get, extras), [])]
+
+
+def this_system() -> str:
+    """What wheels depend on."""
+    return f"Python {sys.version_info[0]}.{sys.version_info[1]}, {platform.system()}, {platform.machine()}"
+
+
+def take_from(stick: Path) -> None:
+    """Have pip take everything from a folder that `stick` has filled, and nothing from a network."""
+    try:
+        filled = read(stick / FILLED_FOR).strip()
+    except OSError:
+        sys.exit(f"{stick} is no folder that `python course.py stick` has filled.")
+    if filled != this_system():
+        sys.exit(
+            f"The wheels in {stick} are for {filled}; this is {this_system()}. Where there is a network, run on a "
+            "machine like this one: python course.py stick FOLDER"
+        )
+    os.environ |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": stick.absolute().as_uri(), "PIP_CONFIG_FILE": os.devnull}
 
 
 def install(python: Path, extras: list[str], stamp: Path, *, pinned: bool) -> None:
@@ -267,7 +299,7 @@ def run_with_heartbeat(command: list[str], log: Path) -> int:
                 try:
                     return process.wait(timeout=30)
                 except subprocess.TimeoutExpired:
-                    say(f"  ... still installing, {time.monotonic() - start:.0f} seconds")
+                    say(f"  ... still at it, {time.monotonic() - start:.0f} seconds")
         except KeyboardInterrupt:
             process.terminate()
             process.wait()  # nothing goes on writing behind the learner's back
@@ -373,6 +405,10 @@ def refresh(lessons: Path, work: Path) -> list[str]:
             shutil.copyfile(lesson, mine)
             handed_out[lesson.name] = new
     replace(work / HANDED_OUT, json.dumps(handed_out, indent=1))
+    for page in GLOSSARY:  # to which the lessons link; its own links lead to the copies
+        if (lessons.parent / page).is_file():
+            (work / page).parent.mkdir(exist_ok=True)
+            replace(work / page, re.sub(r"(\]\((?:\.\./)?)notebooks/", r"\1", read(lessons.parent / page)))
     return messages
 
 
@@ -403,18 +439,26 @@ def restore(number: str, lessons: Path, work: Path, now: str) -> str:
 # ---------------------------------------------------------------- the verbs
 
 
-def verb(*, extras: list[str] | None, minutes: str = "2 to 5", takes: dict[str, dict] | None = None):
+def verb(
+    *, extras: list[str] | None, minutes: str = "2 to 5", takes: dict[str, dict] | None = None, whole: bool = False
+):
     """Make a function a verb: which extras of pyproject.toml it needs (None: no environment at all), the minutes to
-    install them, and the arguments it takes, as argparse wants them; its docstring is what --help says."""
+    install them, the arguments it takes, as argparse wants them, and whether it works on tests and sources, which a
+    copy for a class lacks; its docstring is what --help says."""
 
     def note(function):
-        VERBS[function.__name__] = dict(help=function.__doc__, extras=extras, minutes=minutes, takes=takes or {})
+        name = function.__name__.rstrip("_")  # class_ is the verb class
+        about = dict(help=function.__doc__, extras=extras, minutes=minutes, takes=takes or {}, whole=whole)
+        VERBS[name] = about | dict(function=function.__name__)
         return function
 
     return note
 
 
-@verb(extras=["lab"])
+@verb(
+    extras=["lab"],
+    takes={"--from": dict(dest="stick", metavar="FOLDER", help="without a network: wheels, as `stick` fetched them")},
+)
 def lab(python: str, options: argparse.Namespace) -> int:
     """set everything up, then open the lessons in JupyterLab"""
     for message in refresh(ROOT / "notebooks", WORK):
@@ -426,6 +470,7 @@ def lab(python: str, options: argparse.Namespace) -> int:
         f"--ServerApp.root_dir={WORK}",
         f"--LabApp.default_url=/lab/tree/{first}",
     ]
+    os.environ["FEDLAB_TALLY"] = str(WORK / PASSED)
     own = [str(ROOT / "tools" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, own))
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -465,25 +510,61 @@ def reset(python: str, options: argparse.Namespace) -> int:
     return 0
 
 
+@verb(extras=None, takes={"out": dict(metavar="OUT", help="a folder that is not there yet, or empty")}, whole=True)
+def book(python: str, options: argparse.Namespace) -> int:
+    """all stored lessons, the guide and the data cards as a site without a server, made in an environment of its own"""
+    return call([sys.executable, str(ROOT / "tools" / "book.py"), str(Path(options.out).absolute()), *options.rest])
+
+
+@verb(extras=None, takes={"out": dict(metavar="OUT", help="a folder that is not there yet, or empty")}, whole=True)
+def slides(python: str, options: argparse.Namespace) -> int:
+    """the lessons' cores as slides with notes for the speaker, without a server; made in the environment of `book`"""
+    return call([sys.executable, str(ROOT / "tools" / "slides.py"), str(Path(options.out).absolute()), *options.rest])
+
+
+@verb(extras=["lab"], takes={"folder": dict(help="where the wheels go, a stick for example")})
+def stick(python: str, options: argparse.Namespace) -> int:
+    """all that `lab` would fetch, for machines like this one without a network: lab --from FOLDER"""
+    folder = Path(options.folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "fetched.log"
+    say(f"Fetching wheels for {this_system()} into {folder}: 0.4 GB; with PyTorch's GPU libraries several.")
+    command = [python, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--dest", str(folder)]
+    # The versions that a machine without a PyTorch of its own will ask for, whatever this one keeps.
+    if run_with_heartbeat([*command, "-c", str(ROOT / "constraints.txt"), *requirements(["lab"])], log):
+        sys.exit(trouble("Not everything could be fetched.", read(log)) + f" The whole story stands in {log}")
+    replace(folder / FILLED_FOR, this_system())
+    say("Done. On a machine like this one, in the folder of the course: python course.py lab --from FOLDER")
+    say("For another system (or another Python) run this command there.")
+    return 0
+
+
+@verb(extras=["lab"], takes={"out": dict(metavar="OUT", help="a folder that is not there yet, or empty")}, whole=True)
+def class_(python: str, options: argparse.Namespace) -> int:
+    """a course for a class: OUT/learner without solutions and outputs, OUT/instructor with both and the guide"""
+    out = str(Path(options.out).absolute())
+    return call([python, str(ROOT / "tools" / "classroom.py"), out, *options.rest])
+
+
 @verb(extras=["lab"])
 def doctor(python: str, options: argparse.Namespace) -> int:
     """a few lines about this machine, to mail before a workshop"""
     return call([python, str(ROOT / "tools" / "doctor.py"), *options.rest])
 
 
-@verb(extras=["lab", "test"], minutes="3 to 6")
+@verb(extras=["lab", "test", "network"], minutes="3 to 6", whole=True)
 def test(python: str, options: argparse.Namespace) -> int:
-    """every check of the project; with -- --all the short version of each lesson, too"""
-    say("Style first, then every check on two workers: 10 to 20 minutes.")
+    """every check of the project; with -- --all whole class versions, short versions and slides, too"""
+    say("Style first, then every check on two workers: 20 to 30 minutes.")
     style = call([python, "-m", "ruff", "check", "."])
     checks = call([python, "-m", "pytest", *TWO_WORKERS, *options.rest])
     return style or checks
 
 
-@verb(extras=["lab", "test", "bench"], minutes="4 to 8")
+@verb(extras=["lab", "test", "bench"], minutes="4 to 8", whole=True)
 def bench(python: str, options: argparse.Namespace) -> int:
     """speed against other tools; time of each lesson"""
-    say("Speed against other tools, then the time of every lesson: 40 to 60 minutes. Let nothing else run.")
+    say("Speed against other tools, then the time of every lesson: 50 to 70 minutes. Let nothing else run.")
     failed = 0
     for script in sorted((ROOT / "tests" / "benchmarks").glob("*.py")):
         say(f"\n{script.stem}")
@@ -492,7 +573,7 @@ def bench(python: str, options: argparse.Namespace) -> int:
     return failed | call([python, str(ROOT / "tools" / "lessons.py"), "--time"])
 
 
-@verb(extras=["lab"], takes={"lesson": dict(nargs="*"), "--all": dict(action="store_true")})
+@verb(extras=["lab"], takes={"lesson": dict(nargs="*"), "--all": dict(action="store_true")}, whole=True)
 def notebooks(python: str, options: argparse.Namespace) -> int:
     """rebuild the lessons whose source in notebooks/src changed, or those named by number, or --all"""
     which = options.lesson + ["--all"] * options.all
@@ -517,13 +598,72 @@ def run(python: str, options: argparse.Namespace) -> int:
     return call([*command, *options.rest], folder=None)  # paths are as typed, from where the caller stands
 
 
-@verb(extras=None)
+@verb(
+    extras=[],
+    takes={"what": dict(nargs=argparse.REMAINDER, help="authority, request, sign, accept, remove or show")},
+)
+def certificates(python: str, options: argparse.Namespace) -> int:
+    """keys, and who may take part in a training of several machines; more of one with, say, certificates sign --help"""
+    return call([*network(python), "certificates", *options.what, *options.rest], folder=None)
+
+
+@verb(
+    extras=[],
+    takes={
+        "plan": dict(help="what all agreed on, a TOML file that everybody has"),
+        "--folder": dict(metavar="FOLDER", help="its keys and its progress; coordinator if not said"),
+        "--host": dict(metavar="HOST", help="where it listens, everywhere if not said"),
+        "--port": dict(metavar="N", help="8443 if not said"),
+        "--wait": dict(metavar="S", help="seconds to wait for everybody, later for anybody; 600 if not said"),
+    },
+)
+def coordinator(python: str, options: argparse.Namespace) -> int:
+    """the machine that adds up, in a training of several machines"""
+    return hand_over([*network(python), "coordinator", *as_typed(options), *options.rest], Path.cwd())
+
+
+@verb(
+    extras=[],
+    takes={
+        "plan": dict(help="this hospital's own copy of what all agreed on"),
+        "--table": dict(metavar="CSV", help="its patients, one row a patient; needed the first time"),
+        "--budget": dict(metavar="EPS", help="its own, where less than the plan's; of all trainings in its folder"),
+        "--name": dict(metavar="NAME", help="as in the plan; that of its certificate if not said"),
+        "--folder": dict(metavar="FOLDER", help="its keys and its book; the name given, or hospital"),
+        "--dial": dict(metavar="URL", help="the coordinator; the address in its certificate if not said"),
+        "--patience": dict(metavar="S", help="seconds to dial a coordinator that is not there, 600 if not said"),
+        "--flower": dict(action="store_true", help="dial nobody: Flower's SuperNode on this machine does"),
+    },
+)
+def hospital(python: str, options: argparse.Namespace) -> int:
+    """one hospital's part in a training of several machines"""
+    return hand_over([*network(python), "hospital", *as_typed(options), *options.rest], Path.cwd())
+
+
+def network(python: str) -> list[str]:
+    """The tool behind the three verbs above; -P as for `run`."""
+    return [python, "-P", "-m", "fedlab_utils.network.command"]
+
+
+def as_typed(options: argparse.Namespace) -> list[str]:
+    """The arguments of a verb, as they were typed."""
+    words = []
+    for name in VERBS[options.verb]["takes"]:
+        value = getattr(options, name.lstrip("-"))
+        if value is True:
+            words.append(name)
+        elif value not in (None, False):
+            words += [name, value] if name.startswith("-") else [value]
+    return words
+
+
+@verb(extras=None, whole=True)
 def pythons(python: str, options: argparse.Namespace) -> int:
     """doctor, two lessons and the quick checks under each Python that this machine has"""
     return call([python, str(ROOT / "tools" / "pythons.py"), *options.rest])
 
 
-@verb(extras=["lab", "test"])
+@verb(extras=["lab", "test"], whole=True)
 def lint(python: str, options: argparse.Namespace) -> int:
     """style and likely mistakes"""
     return call([python, "-m", "ruff", "check", *(options.rest or ["."])])
@@ -550,9 +690,13 @@ def main(arguments: list[str]) -> int:
     if not options.verb:
         parser.print_help()
         return 0
+    if VERBS[options.verb]["whole"] and not (ROOT / "tests").is_dir():
+        sys.exit(f"{options.verb} needs the whole course: this is a copy made for a class, without its tests.")
+    if getattr(options, "stick", None):
+        take_from(Path(options.stick))
     options.rest = arguments[cut + 1 :]
     python = sys.executable if VERBS[options.verb]["extras"] is None else ensure(options.verb, options.here)
-    return globals()[options.verb](python, options)
+    return globals()[VERBS[options.verb]["function"]](python, options)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 
 _NUMBER = (int, float, np.number)
 _MOST_LETTERS = 60
+_MOST_DOTS = 2000
 
 
 def brief(value) -> str:
@@ -21,6 +24,21 @@ def brief(value) -> str:
     except ValueError:  # Python writes out no number of more than a few thousand digits
         return f"a very long {type(value).__name__}"
     return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}... ({type(value).__name__})"
+
+
+def toml(text, what: str, verb: str, most: int) -> dict[str, Any]:
+    """What a text says as TOML; `what` and its `verb` begin the sentence that refuses it ("The settings", "are").
+
+    At most so many characters, and few dots in a line: the parser's memory grows with the square of those in one key.
+    """
+    if not isinstance(text, str) or len(text) > most:
+        raise ValueError(f"{what} must be text of at most {most:,} characters; got {brief(text)}.")
+    try:
+        if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
+            raise ValueError(f"a line has more than {_MOST_DOTS:,} dots")
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of many digits is a plain ValueError
+        raise ValueError(f"{what} {verb} not TOML: {str(error)[:150]}.") from error
 
 
 def whole(name: str, value, least: int = 1) -> int:
@@ -191,17 +209,27 @@ def table(X, y, sizes: Sequence[int], loss: str, like: Tensor) -> tuple[Tensor, 
     for name, value in (("X", X), ("y", y)):
         if not isinstance(value, Tensor):
             raise ValueError(f"{name} must be a torch tensor; got {type(value).__name__}.")
-    if X.dim() != 2 or X.shape[1] != sizes[0] or y.shape not in ((len(X), 1), (len(X),)):
-        raise ValueError(
-            f"X must be [n, {sizes[0]}] and y [n, 1] for these networks; got {tuple(X.shape)} and {tuple(y.shape)}."
-        )
-    if (sizes[-1] > 1) != (loss == "multiclass"):
-        raise ValueError(f"loss {loss!r} does not fit networks with {sizes[-1]} outputs.")
+    fits(loss, sizes[-1])
+    wide = columns(loss, sizes[-1])
+    if X.dim() != 2 or X.shape[1] != sizes[0] or y.shape not in ((len(X), wide), (len(X),) * (wide == 1)):
+        shapes = f"{tuple(X.shape)} and {tuple(y.shape)}"
+        raise ValueError(f"X must be [n, {sizes[0]}] and y [n, {wide}] for these networks; got {shapes}.")
     if not len(X):
         raise ValueError("X and y must have at least one row; got none.")
-    X, y = X.to(like), y.to(like).view(-1, 1)
+    X, y = X.to(like), y.to(like).reshape(-1, wide)
     labels(y, sizes[-1], loss)
     return X, y
+
+
+def fits(loss: str, n_outputs: int) -> None:
+    """Two outputs or more for classes, one for 0 or 1, and as many as there are values for squared error."""
+    if loss != "regression" and (n_outputs > 1) != (loss == "multiclass"):
+        raise ValueError(f"loss {loss!r} does not fit networks with {n_outputs} outputs.")
+
+
+def columns(loss: str, n_outputs: int) -> int:
+    """How many numbers a row has to be compared with: a label, or in regression as many values as outputs."""
+    return n_outputs if loss == "regression" else 1
 
 
 def labels(y: Tensor, n_outputs: int, loss: str) -> None:

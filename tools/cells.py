@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+from collections.abc import Callable
 from pathlib import Path
 
 import lessons
@@ -127,6 +128,90 @@ def leaning(nb: nbformat.NotebookNode, tag: str) -> list[str]:
     return found
 
 
+def overwritten(nb: nbformat.NotebookNode, tag: str) -> list[str]:
+    """Where another cell reads a name that a cell of this tag was the last to bind, each in a sentence.
+
+    Without the tag's cells it would read something else. What functions read may be bound by either, at any time. And
+    who changes what stands behind a name (`_changed`) has bound it, but for modules, which are called for what they do.
+    """
+    modules, last, found = _modules(nb), {}, []
+    code = [
+        (number, ast.parse(cell.source), tag in cell.metadata.get("tags", []))
+        for number, cell in enumerate(nb.cells)
+        if cell.cell_type == "code"
+    ]
+    bound = [Names(tree).bound | (_changed(tree) - modules if tagged else set()) for _, tree, tagged in code]
+    theirs = set().union(*(names for names, (*_, tagged) in zip(bound, code, strict=True) if tagged))
+    for (number, tree, tagged), binds in zip(code, bound, strict=True):
+        names = Names(tree)
+        wrong = set() if tagged else {n for n in names.used if last.get(n)} | names.later & theirs
+        found += [f"cell {number} reads {name}, which a {tag} cell has bound" for name in sorted(wrong)]
+        last |= dict.fromkeys(binds, tagged)
+    return found
+
+
+def needed(nb: nbformat.NotebookNode, wanted: Callable[[nbformat.NotebookNode], bool]) -> nbformat.NotebookNode:
+    """A notebook of the code cells that are wanted and, above them, of those that these need.
+
+    A cell is needed that binds a name which a later one reads, or changes what stands behind such a name: an entry, an
+    attribute, or by a method of it that is called for itself (`rows.append(1)`).
+    """
+    code = [(cell, ast.parse(cell.source)) for cell in lessons.code_cells(nb)]
+    modules, late = _modules(nb), set()
+    while True:
+        reads, kept = set(late), []  # functions read names as they are in the end: a lab is moved when all has run
+        for cell, tree in reversed(code):
+            names = Names(tree)
+            if wanted(cell) or (names.bound | (_changed(tree) - modules)) & reads:
+                kept.insert(0, cell)
+                # Branches may leave a name as it was.
+                sure = Names(*(node for node in tree.body if not isinstance(node, BRANCHES))).bound
+                reads = (reads - sure) | names.used | names.later
+        more = set().union(*(Names(ast.parse(cell.source)).later for cell in kept)) - late
+        if not more:
+            return nbformat.v4.new_notebook(metadata=nb.metadata, cells=kept)
+        late |= more
+
+
+def _modules(nb: nbformat.NotebookNode) -> set[str]:
+    """What a lesson imports."""
+    every = (node for cell in lessons.code_cells(nb) for node in ast.walk(ast.parse(cell.source)))
+    return Names(*(node for node in every if isinstance(node, (ast.Import, ast.ImportFrom)))).bound
+
+
+BRANCHES = ast.If, ast.For, ast.While, ast.Try
+
+
+def _changed(tree: ast.Module) -> set[str]:
+    """Names of which a cell changes what stands behind them."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            node = node.value.func
+        elif not isinstance(getattr(node, "ctx", None), ast.Store):
+            continue
+        while isinstance(node, (ast.Attribute, ast.Subscript)):
+            node = node.value
+            if isinstance(node, ast.Name):
+                found.add(node.id)
+    return found
+
+
+def solutions(source: Path) -> dict:
+    """What the lesson itself writes as solutions, by the names of the exercises."""
+    import numpy as np  # here alone: building a lesson needs none of these
+    import pandas as pd
+    import torch
+
+    from fedlab_utils import checks
+
+    space = {"np": np, "pd": pd, "torch": torch, "checks": checks}
+    for cell in lessons.code_cells(lessons.load(source)):
+        if "solution" in cell.metadata.get("tags", []):
+            exec(cell.source, space)
+    return {name.removesuffix("_solution"): made for name, made in space.items() if name.endswith("_solution")}
+
+
 def definitions(source: Path, *wanted: str) -> dict:
     """What a lesson binds to these names, made by the statements that they need and by no others.
 
@@ -142,7 +227,7 @@ def definitions(source: Path, *wanted: str) -> dict:
     for node, names in reversed(statements):
         if names.bound & needed:
             kept.insert(0, node)
-            if not isinstance(node, (ast.If, ast.For, ast.While, ast.Try)):  # those may leave a name as it was
+            if not isinstance(node, BRANCHES):  # those may leave a name as it was
                 needed -= names.bound
             needed |= names.used | names.later
     space = {}

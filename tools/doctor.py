@@ -113,9 +113,10 @@ def first_picture() -> str:
     """What a learner waits for in lesson 00: a fresh kernel, the imports, the data, the lab's first run."""
     import lessons
     import nbclient
+    import nbformat
     from traitlets.config import Config
 
-    nb = lessons.load(min(lessons.SOURCES.glob("00_*.py")))
+    nb = nbformat.read(min(lessons.LESSONS.glob("00_*.ipynb")), as_version=4)
     cells = lessons.code_cells(nb)
     nb.cells = cells[: 1 + next(number for number, cell in enumerate(cells) if "widgets.lab(" in cell.source)]
     quiet = Config(KernelManager={"transport_encryption": "auto"})  # without it the kernel warns

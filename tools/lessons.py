@@ -2,6 +2,7 @@
 
     python tools/lessons.py             what changed in src since it was last built
     python tools/lessons.py 03          this lesson, changed or not; --all for all of them
+    python tools/lessons.py --texts 03  store its texts and tags again and leave its outputs; refused if code changed
     python tools/lessons.py control_room    stored and shown like a lesson, and is none: no number, no exercises
     python tools/lessons.py --time      build nothing; seconds from top to bottom and to a lab's first picture
 
@@ -31,10 +32,12 @@ LARGEST = 1_000_000  # bytes of a stored notebook
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 PROGRESS = re.compile(r"\d+%\||\d+it \[")  # what tqdm writes
 IMAGE_BYTES = re.compile(r"[A-Za-z0-9+/=\\]{400,}")  # base64, in which a path may stand by chance
-# Either runs as the last cell of a lesson, over all its live labs.
+# These run behind the last cell of a lesson: one lab to its limits, and whether that were all of at least one lab.
 SWEEP = """from fedlab_utils import widgets
-assert widgets.LABS, "a lesson has at least one live lab"
-[lab.sweep() for lab in widgets.LABS]"""
+widgets.LABS[{}].sweep();"""
+LABS = """from fedlab_utils import widgets
+assert len(widgets.LABS) == {} > 0, "a lesson has at least one live lab"
+"""
 TIMINGS = """from fedlab_utils import widgets
 for lab in widgets.LABS:
     first, complete = lab.wait().timing
@@ -189,12 +192,34 @@ def build(source: Path) -> list[str]:
     except nbclient.exceptions.CellExecutionError as error:
         return [re.sub(r"\x1b\[[\d;]*m", "", str(error))]  # without the colours, which a file shows as codes
     strip(nb)
+    found = store(nb, source)
+    if not found:
+        print(f"{source.stem}: {seconds:.0f} s, {lesson.stat().st_size / 1000:.0f} kB", flush=True)
+    return found
+
+
+def retext(source: Path) -> list[str]:
+    """Store again what a lesson says around its code, and what its cells say of themselves; return what is against it.
+
+    Nothing is run, so no cell of code may have changed since the lesson was built.
+    """
+    nb, lesson = load(source), LESSONS / f"{source.stem}.ipynb"
+    old = code_cells(nbformat.read(lesson, as_version=4))
+    if [cell.source for cell in code_cells(nb)] != [cell.source for cell in old]:
+        return ["its code changed, so it has to be run: python course.py notebooks"]
+    for cell, was in zip(code_cells(nb), old, strict=True):
+        cell.outputs, cell.execution_count = was.outputs, was.execution_count
+    return store(nb, source)
+
+
+def store(nb: nbformat.NotebookNode, source: Path) -> list[str]:
+    """Write a notebook that has its outputs, unless something speaks against it, which is returned."""
     nb.metadata["fedlab"] = {"source": source_hash(source)}
     nbformat.validate(nb)
     found = complaints(nb)
     if not found:
+        lesson = LESSONS / f"{source.stem}.ipynb"
         lesson.write_text(nbformat.writes(nb) + "\n", encoding="utf-8", newline="\n")
-        print(f"{source.stem}: {seconds:.0f} s, {lesson.stat().st_size / 1000:.0f} kB", flush=True)
     return found
 
 
@@ -212,6 +237,7 @@ def main() -> int:
     which = "numbers of lessons, such as 03, or control_room; none means all that changed"
     parser.add_argument("lesson", nargs="*", help=which)
     parser.add_argument("--all", action="store_true", help="all, changed or not")
+    parser.add_argument("--texts", action="store_true", help="texts and tags alone, nothing is run")
     parser.add_argument("--time", action="store_true", help="measure, build nothing")
     options = parser.parse_args()
     wanted = sources()
@@ -231,7 +257,7 @@ def main() -> int:
         changed = not lesson.exists() or stored_hash(lesson) != source_hash(source)
         if not (changed or options.all or options.lesson):
             print(f"{source.stem}: unchanged")
-        elif found := build(source):
+        elif found := (retext if options.texts else build)(source):
             failed = 1
             print(f"{source.stem} is not stored:", *found, sep="\n  ", flush=True)
     return failed

@@ -20,11 +20,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fedlab_utils import federated
 from fedlab_utils._arguments import brief, whole, widths
 from fedlab_utils.attacks.classifiers import Shadows, coins, scaled_logit
 from fedlab_utils.data import Federation, Hospital
+from fedlab_utils.federated.aggregators import Round, in_the_open
 from fedlab_utils.federated.plan import starts
 from fedlab_utils.federated.runs import FederatedRun
 
@@ -39,16 +41,17 @@ class Curious(federated.Aggregator):
     """An honest server that follows the protocol, and looks: an aggregator that keeps what every hospital sends."""
 
     def __init__(self) -> None:
-        self.seen: list[np.ndarray] = []  # in each round, for each run, [participants, D]
+        self.seen: list[Tensor] = []  # in each round [runs, hospitals, D]
 
     def __repr__(self) -> str:
         return "Curious"  # what it has seen does not belong to the setting
 
-    def aggregate(self, updates: np.ndarray, weights: np.ndarray, *, alive: np.ndarray, rng) -> tuple[np.ndarray, list]:
+    def together(self, updates: Tensor, this: Round) -> tuple[Tensor, list]:
         """The weighted mean, as without an aggregator."""
-        self.seen.append(updates.copy())
-        sent = [(h, "server", "update", update.nbytes, update) for h, update in enumerate(updates)]
-        return np.average(updates, axis=0, weights=weights), sent
+        sent, _ = this.dense(updates)  # every hospital is here in every round
+        weight = torch.from_numpy(this.weight).double().unsqueeze(2)
+        self.seen.append(sent)
+        return ((sent * weight).sum(1) / weight.sum(1)).to(updates), in_the_open(updates, this)
 
 
 def federated_shadows(
@@ -86,7 +89,7 @@ def federated_shadows(
     """
     if not isinstance(federation, Federation):
         raise ValueError(f"federation must be a data.Federation; got {brief(federation)}.")
-    own = {"aggregator", "participation", "on_round", "record", "seeds"} & train.keys()
+    own = {"aggregator", "participation", "dropout", "clock", "personal", "on_round", "record", "seeds"} & train.keys()
     if own:
         raise ValueError(f"train must leave {sorted(own)} alone: every hospital takes part, and the server looks.")
     if federation.task == "regression":
@@ -103,8 +106,7 @@ def federated_shadows(
     common: list[np.ndarray] = []
 
     def look(run: FederatedRun) -> None:
-        update = torch.from_numpy(np.stack(server.seen))  # [K, hospitals, D]
-        server.seen.clear()
+        update = server.seen.pop()  # [K, hospitals, D]
         theirs = start.like((models[-1].flat().unsqueeze(1) + update).flatten(0, 1))
         logit = scaled_logit(theirs, X, y, loss=federation.task).reshape(len(worlds), len(sizes), -1)
         local.append(logit[:, hospital, np.arange(len(hospital))])  # of each patient in their own hospital's model
@@ -137,8 +139,8 @@ class _Way:
         """Numbers ``[K, n]`` of all federations, with weights learnt on the federations `by`, ``[K]``."""
         return self.logits[:, :, 0] if self.logits.shape[2] == 1 else self.ratios(by, member)
 
-    def ratios(self, by: np.ndarray, member: np.ndarray) -> np.ndarray:
-        """The same as log likelihood ratios, which can be compared between patients."""
+    def ratios(self, by: np.ndarray, member: np.ndarray, of: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The same as log likelihood ratios, which can be compared between patients; of the federations `of` only."""
         x, coin = self.logits[by], member[by][..., None] - 0.5
         inside = member[by].sum(0)[:, None]
         count = inside * (by.sum() - inside) / by.sum()  # 0 for who is in all or in none, whose gap is unknown
@@ -153,7 +155,7 @@ class _Way:
         if not self.together:
             covariance = np.diag(np.diag(covariance))
         covariance += (_RIDGE * np.trace(covariance) / len(covariance) + _LEAST) * np.eye(len(covariance))
-        return ((self.logits / spread - middle) * np.linalg.solve(covariance, gap.T).T).sum(2)
+        return ((self.logits[of] / spread - middle) * np.linalg.solve(covariance, gap.T).T).sum(2)
 
 
 def _mean(x: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -184,17 +186,19 @@ def _best(ways: list[_Way], now: _Way | None, further: np.ndarray, member: np.nd
     def found(way: _Way) -> np.ndarray:  # share of the members, in each federation
         for k in range(_FOLDS):  # each quarter is read with weights of the others, or many weights would win
             held = further & (fold == k)
-            numbers[held] = way.ratios(further & ~held, member)[held]
+            numbers[held] = way.ratios(further & ~held, member, held)
         cuts = np.quantile(numbers[further][~member[further]], 1 - np.array(_RATES))
         accused = (numbers[further][..., None] > cuts).mean(2)
         return accused.mean(1, where=member[further])
 
     if now is None and len(ways) == 1:
         return ways[0]
-    best = max(ways, key=lambda way: found(way).mean())
+    shares = [found(way) for way in ways]
+    first = int(np.argmax([share.mean() for share in shares]))
+    best = ways[first]
     if now is None:
         return best
-    better = found(best) - found(now)
+    better = shares[first] - found(now)
     return best if better.mean() > 2 * better.std(ddof=1) / np.sqrt(len(better)) else now
 
 
@@ -205,11 +209,10 @@ def _untested(hospital: Hospital) -> Hospital:
 
 
 def _drawn(federation: Federation, kept: list[np.ndarray]) -> Federation:
-    """The same federation with some of the training patients."""
+    """The same federation with some of the training patients; tables, which no training reads, stay those of all."""
     hospitals = []
     for h, rows in zip(federation.hospitals, kept, strict=True):
         if not rows.any():
             raise ValueError(f"federation must have more training patients in {h.name}; a coin flip left none.")
-        train = h.train[rows].reset_index(drop=True)
-        hospitals.append(replace(h, X_train=h.X_train[rows], y_train=h.y_train[rows], train=train))
+        hospitals.append(replace(h, X_train=h.X_train[rows], y_train=h.y_train[rows]))
     return replace(federation, hospitals=tuple(hospitals))

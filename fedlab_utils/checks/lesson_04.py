@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, letters, question, well_done
+from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, picked, question, well_done
 
 
 @exercise
@@ -190,27 +190,24 @@ def _of_another_hospital(yours):
 @question
 def liars(yours):
     "a set of some of the letters A, B, C and D"
-    yours = letters(yours, "ABCD")
-    if "B" in yours:
-        return hint(
+    hints = {
+        "B": (
             "B's bound lies below its claim, whatever you set: nothing is proven against this team. Only a lower bound "
             "*above* the claim says that somebody is wrong."
-        )
-    if not yours:
-        return hint("A short canary, or few models, catch nobody. How long is the canary in your audit?")
-    if "A" not in yours:
-        return hint(
+        ),
+        "A": (
             "A gets away with a canary as short as the clip norm. Make it 20 long: a promise has to hold for the "
             "loudest patient too."
-        )
-    if "D" not in yours:
-        return hint(
+        ),
+        "D": (
             "Audit D once more, and read by *what* the attacker tells: the differences between steps. What is left of "
             "the noise in a difference, if every step has the same?"
-        )
-    if "C" not in yours:
-        return hint(
+        ),
+        "C": (
             "C escapes among few models. Take 2,000 or more: its proven bound passes the claim, if not by as much as "
             "the others'."
-        )
-    return well_done("Three out of four, and all of them would have printed epsilon 1 in a paper.")
+        ),
+    }
+    nothing = "A short canary, or few models, catch nobody. How long is the canary in your audit?"
+    praise = "Three out of four, and all of them would have printed epsilon 1 in a paper."
+    return picked(yours, "ACD", nothing, hints, praise)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, letters, question, well_done
+from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, picked, question, well_done
 
 
 @exercise
@@ -180,21 +180,18 @@ def safe_threshold(yours):
 @question
 def crooked(yours):
     "a set of some of the letters A, B, C and D"
-    yours = letters(yours, "ABCD")
-    if "C" in yours:
-        return hint(
+    hints = {
+        "C": (
             "C's mean error is a few hundredths of a step, now up, now down, wherever you look. That is luck: take "
             "more repeats and it shrinks."
-        )
-    if not yours:
-        return hint("At the value 0 some of them look fine. Try others: between two levels, and near the limits.")
-    if "B" not in yours:
-        return hint("Look at B at several values: repeating does not help it, its error is the same each time.")
-    if "D" not in yours:
-        return hint(
+        ),
+        "B": ("Look at B at several values: repeating does not help it, its error is the same each time."),
+        "D": (
             "Half way between two levels a coin may fall either way. Take D at a value that is close to a level: which "
             "way does it lean?"
-        )
-    if "A" not in yours:
-        return hint("Who watches for the largest sum? Let every hospital have a value near the limit, and look at A.")
-    return well_done("Three out of four, and none of them raised an error. That is why the package checks its ranges.")
+        ),
+        "A": ("Who watches for the largest sum? Let every hospital have a value near the limit, and look at A."),
+    }
+    nothing = "At the value 0 some of them look fine. Try others: between two levels, and near the limits."
+    praise = "Three out of four, and none of them raised an error. That is why the package checks its ranges."
+    return picked(yours, "ABD", nothing, hints, praise)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedlab_utils.checks.mechanism import Found, as_array, compare, exercise, hint, letters, question, well_done
+from fedlab_utils.checks.mechanism import Found, as_array, compare, exercise, hint, letters, picked, question, well_done
 
 
 @exercise
@@ -172,28 +172,23 @@ def calibrated_score(yours):
 @question
 def blind(yours):
     "a set of some of the letters P, Q, R and S"
-    yours = letters(yours, "PQRS")
-    if yours == set("PQRS"):
+    if letters(yours, "PQRS") == set("PQRS"):
         return hint(
             "Two of them find nearly every member of the control. On the register they found little because "
             "that model gives away little."
         )
-    if not yours:
-        return hint(
-            "All four report about .5 on the register. Run them where there *is* something to find: on `control`."
-        )
-    if "S" in yours:
-        return hint(
+    hints = {
+        "S": (
             "S is a weak attack, and it is not blind: what does it reach on `control`, where members are known "
             "by heart?"
-        )
-    if "Q" in yours:
-        return hint("Q finds nearly all members of `control`. Its report on the register can be believed.")
-    if "P" not in yours:
-        return hint("Run P on `control` once more. Can an attack be at .5 where every member is known by heart?")
-    if "R" not in yours:
-        return hint("R is nowhere near Q and S on `control`. Something is wrong with it, too.")
-    return well_done(
+        ),
+        "Q": ("Q finds nearly all members of `control`. Its report on the register can be believed."),
+        "P": ("Run P on `control` once more. Can an attack be at .5 where every member is known by heart?"),
+        "R": ("R is nowhere near Q and S on `control`. Something is wrong with it, too."),
+    }
+    nothing = "All four report about .5 on the register. Run them where there *is* something to find: on `control`."
+    praise = (
         "P and R find nothing even where everything can be found. Their .5 on the "
         "register says nothing about the register."
     )
+    return picked(yours, "PR", nothing, hints, praise, of="PQRS")

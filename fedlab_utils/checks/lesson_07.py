@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, letters, question, well_done
+from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, picked, question, well_done
 
 
 @exercise
@@ -105,29 +105,24 @@ def most_boxes(yours):
 @question
 def faulty_boxes(yours):
     "a set of some of the letters A, B, C and D"
-    yours = letters(yours, "ABCD")
-    if "C" in yours:
-        return hint(
+    hints = {
+        "C": (
             "At least one of your letters names a team without a fault. For each letter: which number did you measure? "
             "(An error of about 1e-8 is what CKKS always has.)"
-        )
-    if not yours:
-        return hint(
-            "All four give a number close to a mean. Close to *which* mean? And what did you ask their servers?"
-        )
-    if "B" not in yours:
-        return hint(
+        ),
+        "B": (
             "Ask each server's context, `ts.context_from(team.server).is_private()`. One of the means is exactly "
             "right, and could be read all along."
-        )
-    if "A" not in yours:
-        return hint(
+        ),
+        "A": (
             "Compare with `shares @ updates`, not with `updates.mean(0)`. Whose mean is it that this team computes so "
             "exactly?"
-        )
-    if "D" not in yours:
-        return hint(
+        ),
+        "D": (
             "Lock the same update twice and compare the bytes. Whoever sees equal boxes knows that their contents "
             "are equal, and the difference of two boxes has no key in it at all."
-        )
-    return well_done("Three out of four, and every one of them would be called end-to-end encrypted in a brochure.")
+        ),
+    }
+    nothing = "All four give a number close to a mean. Close to *which* mean? And what did you ask their servers?"
+    praise = "Three out of four, and every one of them would be called end-to-end encrypted in a brochure."
+    return picked(yours, "ABD", nothing, hints, praise)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, letters, question, well_done
+from fedlab_utils.checks.mechanism import as_array, compare, exercise, hint, picked, question, well_done
 
 
 @exercise
@@ -127,19 +127,16 @@ def _slips(released, without, record, sd, far, closer) -> dict[str, float]:
 @question
 def gives_away(yours):
     "a set of some of the letters A, B, C and D"
-    yours = letters(yours, "ABCD")
-    if "A" in yours:
-        return hint(
+    hints = {
+        "A": (
             "A's noise is new in each line: where two numbers agree it is chance or the cut at 0, and another run "
             "moves them. Its cells have the same names in both. Rounding and the cut look at noisy numbers only: that "
             "is free."
-        )
-    if not yours:
-        return hint("Run the cell for each letter. Are the cells of both tables the same? Is the noise?")
-    if "B" not in yours:
-        return hint("Look at the *names* of B's cells, with Anna and without. Which one is gone?")
-    if "C" not in yours:
-        return hint("C's diagnoses are fine. Look at the borders of its age groups: who is the oldest patient?")
-    if "D" not in yours:
-        return hint("Subtract D's two lines: fresh noise would differ in nearly every cell. Where do they?")
-    return well_done("Three promises of epsilon 1, and a glance is enough. More noise would mend none of them.")
+        ),
+        "B": ("Look at the *names* of B's cells, with Anna and without. Which one is gone?"),
+        "C": ("C's diagnoses are fine. Look at the borders of its age groups: who is the oldest patient?"),
+        "D": ("Subtract D's two lines: fresh noise would differ in nearly every cell. Where do they?"),
+    }
+    nothing = "Run the cell for each letter. Are the cells of both tables the same? Is the noise?"
+    praise = "Three promises of epsilon 1, and a glance is enough. More noise would mend none of them."
+    return picked(yours, "BCD", nothing, hints, praise)

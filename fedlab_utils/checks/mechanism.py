@@ -30,6 +30,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from fedlab_utils.checks.counting import Tally, counted, note
+
 EXERCISES: dict[str, Callable[..., Verdict]] = {}
 
 
@@ -119,6 +121,31 @@ def letters(yours, of: str) -> set[str]:
     return named
 
 
+def picked(yours, right: str, nothing: str, hints: Mapping[str, str], praise: str, *, of: str = "ABCD") -> Verdict:
+    """The verdict on a set of letters: the hint of the first that is missing or does not belong, else the praise.
+
+    Parameters
+    ----------
+    yours
+        The answer.
+    right
+        The letters that belong to it.
+    nothing
+        Hint for an answer without a letter.
+    hints, praise
+        What is said, letter by letter in the order in which they are looked at, and in the end.
+    of
+        All letters.
+    """
+    named = letters(yours, of)
+    if not named:
+        return hint(nothing)
+    for letter, message in hints.items():
+        if (letter in named) != (letter in right):
+            return hint(message)
+    return well_done(praise)
+
+
 def _register(check: Callable[..., Verdict], prepare: Callable[[Any, str], Any]) -> Callable[..., Verdict]:
     """A check that always returns a verdict; `prepare` gets each answer and the sentence that says what is expected."""
     expected = inspect.getdoc(check)
@@ -131,15 +158,23 @@ def _register(check: Callable[..., Verdict], prepare: Callable[[Any, str], Any])
             return STUB
         try:
             with _same_randomness():
-                return check(*(prepare(answer, expected) for answer in yours))
+                verdict = check(*(prepare(answer, expected) for answer in yours))
         except Found as found:
             return found.verdict
         except Exception as error:  # an answer of a kind that the check did not foresee
             reason = f"`{type(error).__name__}: {error}`"
             return hint(f"The check needs {expected}, and cannot read your answer ({reason}).")
+        if verdict.passed:
+            note(check.__name__)
+        return verdict
 
     EXERCISES[check.__name__] = checked
     return checked
+
+
+def tally() -> Tally:
+    """How many checks of each lesson have passed on this machine, ever; for the learner, who may show it."""
+    return counted(EXERCISES)
 
 
 def _untouched(answer) -> bool:

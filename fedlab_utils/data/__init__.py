@@ -9,6 +9,7 @@ from fedlab_utils.data.cleaning import harmonise_units as harmonise_units
 from fedlab_utils.data.cleaning import remove_identifiers as remove_identifiers
 from fedlab_utils.data.cleaning import tidy_categories as tidy_categories
 from fedlab_utils.data.cleaning import zeros_to_missing as zeros_to_missing
+from fedlab_utils.data.fhir import from_fhir as from_fhir
 from fedlab_utils.data.hospitals import Federation as Federation
 from fedlab_utils.data.hospitals import Hospital as Hospital
 from fedlab_utils.data.loading import from_frame as from_frame

@@ -162,6 +162,8 @@ def refuse(statistics: RecordDP | None, aggregator=None, protocol: str | None = 
         raise ValueError(f"statistics must be None (exact) or privacy.RecordDP(...); got {statistics!r}.")
     if aggregator is not None and not callable(getattr(aggregator, "aggregate", None)):
         raise ValueError(f"aggregator must have a method aggregate, as secagg.SecureSum() has; got {aggregator!r}.")
+    if not getattr(aggregator, "linear", True):
+        raise ValueError(f"aggregator must give a sum, since hospitals add up counts here; got {aggregator!r}.")
     if statistics is not None and aggregator is not None:
         raise ValueError("Give either statistics or aggregator: the sum would hold every hospital's own noise.")
     if protocol == "flamby" and (statistics is not None or aggregator is not None):

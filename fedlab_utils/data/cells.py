@@ -123,6 +123,12 @@ def text_of(value) -> str:
     return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
 
 
+def known_text(value, missing: Collection[str] = ("",)) -> str | None:
+    """The text of a category without blanks around it; None where it says that nothing is known."""
+    text = text_of(value).strip()
+    return text if text and text.casefold() not in missing else None
+
+
 def number_in(value) -> float | None:
     """The number that a cell holds, or None; true and false are none."""
     if isinstance(value, bool | np.bool_):
@@ -237,9 +243,9 @@ def as_numbers(column: pd.Series, missing: Collection[str] = MARKS) -> pd.Series
 
 def as_text(column: pd.Series, missing: Collection[str] = ("",)) -> pd.Series:
     """A column of categories as text: 4.0 becomes "4", blanks around it go; what is among `missing` is missing."""
-    text = {value: text_of(value).strip() for value in column.dropna().unique()}
-    known = {value: t for value, t in text.items() if t and t.casefold() not in missing}
-    return column.astype(object).map(known).astype(object)
+    place, distinct = pd.factorize(column.astype(object))  # each value is read once; -1 where there is none
+    text = [known_text(value, missing) or np.nan for value in distinct]
+    return pd.Series(np.array([*text, np.nan], object)[place], index=column.index, name=column.name, dtype=object)
 
 
 def is_text(column: pd.Series) -> bool:

@@ -73,23 +73,28 @@ def read(
     ValueError
         With one sentence, if there is anything that cannot be used.
     """
-    roles = dict(target=target, hospital=hospital, patient=patient, task=task)
-    schema = infer(frame, **roles, bounds=bounds, categories=categories)
-    mended = {}
+    about = dict(target=target, hospital=hospital, patient=patient, task=task, bounds=bounds, categories=categories)
+    found, schema = mended(frame, **about)
+    declared = target in (categories or {})
+    return Reading(found, remarks(frame, schema, hospital=hospital, patient=patient, declared=declared), schema)
+
+
+def mended(frame: pd.DataFrame, *, target: str | None = None, **about) -> tuple[pd.DataFrame, Schema]:
+    """The table and the schema of `read`, for whoever has no use for remarks; arguments and refusals are the same."""
+    schema = infer(frame, target=target, **about)
+    found = {}
     for column in (*schema.numeric, *schema.categorical):
         if not cells.is_text(frame[column]):
             continue
         missing = schema.missing[column]
         if column in schema.numeric:
-            mended[column] = cells.as_numbers(frame[column], missing)
+            found[column] = cells.as_numbers(frame[column], missing)
         elif not _in_order(frame[column], missing):
-            mended[column] = cells.as_text(frame[column], missing).astype(_type(frame[column]))
+            found[column] = cells.as_text(frame[column], missing).astype(_type(frame[column]))
     if target is not None:
         values = schema.outcome(frame[target])
-        mended |= {} if values is frame[target] else {target: values}
-    declared = target in (categories or {})
-    found = remarks(frame, schema, hospital=hospital, patient=patient, declared=declared)
-    return Reading(frame.assign(**mended), found, schema)
+        found |= {} if values is frame[target] else {target: values}
+    return frame.assign(**found), schema
 
 
 def _in_order(column: pd.Series, missing) -> bool:

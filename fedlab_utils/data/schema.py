@@ -72,7 +72,7 @@ class Schema:
         for column in frame.columns:
             if column in self.numeric:
                 values = _finite(frame[column], self.missing.get(column, cells.MARKS))
-                columns[column] = values.clip(*self.bounds[column]) if column in self.bounds else values
+                columns[column] = _within(values, self.bounds[column]) if column in self.bounds else values
             elif column in self.categorical:
                 columns[column] = as_text(frame[column], self.missing.get(column, ("",)))
         return pd.DataFrame(columns, index=frame.index)
@@ -221,6 +221,12 @@ def _finite(column: pd.Series, missing: frozenset[str] = cells.MARKS) -> pd.Seri
     if refusals.is_infinite(numbers):
         raise ValueError(f"Column {column.name!r} holds infinite or absurd values; make them missing.")
     return numbers
+
+
+def _within(numbers: pd.Series, bounds: tuple[float, float]) -> pd.Series:
+    low, high = bounds
+    inside = not len(numbers) or (numbers.min() >= low and numbers.max() <= high)  # as mostly: nothing to copy
+    return numbers if inside else numbers.clip(low, high)
 
 
 def _check_bounds(column: str, pair: Sequence[float], numeric: Sequence[str]) -> tuple[float, float]:

@@ -243,17 +243,36 @@ def heart_disease_file(file: str) -> Path:
         if hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
             raise ValueError(f"{path} is damaged or another version: its SHA-256 checksum is wrong.")
         return path
-    instead = "or go on with a data set that needs no download, such as breast_cancer."
+    instead = "with a data set that needs no download, such as breast_cancer"
+    return fetch(HEART_URL + file, f"sha256:{checksum}", file, "heart_disease", instead)
+
+
+def fetch(url: str, checksum: str, file: str, folder: str, instead: str) -> Path:
+    """A file from the cache, which is downloaded on the first call.
+
+    Parameters
+    ----------
+    url, checksum, file
+        Where it is, its checksum as pooch writes it, and its name in the cache.
+    folder, instead
+        Of FEDLAB_DATA_DIR, where it may be put by hand; and with what to go on without it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be downloaded, or arrived damaged.
+    """
+    instead = f"or go on {instead}."
     pooch.get_logger().setLevel("WARNING")  # its "Downloading ..." would stand in red in a notebook
     try:
-        return Path(pooch.retrieve(HEART_URL + file, f"sha256:{checksum}", fname=file, path=_cache()))
+        return Path(pooch.retrieve(url, checksum, fname=file, path=_cache()))
     except ValueError as error:
         damaged = f"The download of {file} arrived damaged and was thrown away; try again, {instead}"
         raise OSError(damaged) from error
     except OSError as error:
         raise OSError(
-            f"{file} of heart_disease could not be downloaded, is there a network? Put it into the folder "
-            f"heart_disease of FEDLAB_DATA_DIR, {instead}"
+            f"{file} of {folder} could not be downloaded, is there a network? Put it into the folder "
+            f"{folder} of FEDLAB_DATA_DIR, {instead}"
         ) from error
 
 

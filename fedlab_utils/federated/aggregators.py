@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from fedlab_utils._arguments import uploads
 
 if TYPE_CHECKING:
+    from fedlab_utils.data import Federation
     from fedlab_utils.federated.plan import Here
     from fedlab_utils.privacy import HospitalDP, RecordDP
     from fedlab_utils.privacy.accounting import Events
@@ -100,6 +101,9 @@ class Round:
         For each run the noise that hospitals add themselves, if the aggregator can have them do so (`adds_noise`).
     sizes
         For each run the bytes of one update as it travels in the open; if none are given, of its 32-bit numbers.
+    learn
+        How the global models change if the server trains them, ``[runs, D]``, in a training: ``learn(X, y)``, with
+        `steps`, `lr` and `batch_size` where they are not those of the hospitals.
     """
 
     number: int
@@ -113,6 +117,7 @@ class Round:
     memory: dict
     inside: Sequence[Inside] = ()
     sizes: Sequence[int] = ()
+    learn: Callable[..., Tensor] | None = None
 
     @property
     def weights(self) -> np.ndarray:
@@ -158,13 +163,21 @@ class Aggregator:
         Largest size of a number in an update.
     adds_noise
         Whether the noise of `HospitalDP` is inside the sum, in shares that hospitals add themselves (`noise_inside`).
+    holds
+        Which rows of patients the server has besides, in the words of the ledger; None if none.
     """
+
+    def __new__(cls, *arguments, **named) -> Aggregator:
+        """Refuse a rule inside a sum that hides updates, and the other way round."""
+        _refuse_rule_and_mask([cls, *(type(a) for a in (*arguments, *named.values()) if isinstance(a, Aggregator))])
+        return super().__new__(cls)
 
     linear: ClassVar[bool] = True
     sees: ClassVar[str | None] = UPDATES
     delivers: ClassVar[bool] = False
     shows_participants: ClassVar[bool] = False
     adds_noise: ClassVar[bool] = False
+    holds: ClassVar[str | None] = None
 
     largest: ClassVar[float] = math.inf
 
@@ -175,6 +188,9 @@ class Aggregator:
     def in_round(self, this: Round, run: int) -> Aggregator:
         """Itself as it works in one run of a round, where the number of the round or its model make a difference."""
         return self
+
+    def refuse(self, federation: Federation) -> None:
+        """Refuse a federation for which it cannot work, before anything is trained."""
 
     def grid_step(self, n: int, rows: int) -> float:
         """Refuse what cannot work for n hospitals with so many rows; the step to which a single update is rounded.
@@ -297,12 +313,17 @@ class OpenSum(Aggregator):
         share = torch.from_numpy(weight / np.bincount(run, weight)[run]).to(updates)
         mean = torch.zeros_like(this.model)
         mean.index_add_(0, torch.from_numpy(run), updates * share.unsqueeze(1))
-        sent, sizes = iter(updates.numpy()), this.sizes or [BYTES * updates.shape[1]] * len(mean)
-        members = zip(this.here.members, sizes, strict=True)
-        return mean, [[(h, "server", "update", n_bytes, next(sent)) for h in m] for m, n_bytes in members]
+        return mean, in_the_open(updates, this)
 
 
-_METHODS = ("needs", "in_round", "grid_step", "noise_inside", "together")
+def in_the_open(updates: Tensor, this: Round) -> list[list[tuple]]:
+    """For each run the messages of a round in which every hospital sends the server its update."""
+    sent, sizes = iter(updates.numpy()), this.sizes or [BYTES * updates.shape[1]] * len(this.here.members)
+    members = zip(this.here.members, sizes, strict=True)
+    return [[(h, "server", "update", n_bytes, next(sent)) for h in m] for m, n_bytes in members]
+
+
+_METHODS = ("needs", "in_round", "refuse", "grid_step", "noise_inside", "together")
 
 
 class _Undeclared(Aggregator):
@@ -313,7 +334,8 @@ class _Undeclared(Aggregator):
     def __init__(self, way) -> None:
         self.aggregate = way.aggregate
         self.quick = getattr(way, "quick", way.aggregate)
-        for name in ("linear", "sees", "delivers", "shows_participants", "adds_noise", "largest", *_METHODS):
+        declared = ("linear", "sees", "delivers", "shows_participants", "adds_noise", "holds", "largest", *_METHODS)
+        for name in declared:
             if hasattr(way, name):
                 setattr(self, name, getattr(way, name))
 
@@ -347,6 +369,19 @@ def as_aggregator(way) -> Aggregator:
         return OpenSum()
     if isinstance(way, Aggregator):
         return way
+    if isinstance(way, list | tuple):
+        _refuse_rule_and_mask([type(one) for one in way if isinstance(one, Aggregator)])
     if isinstance(way, type) or not callable(getattr(way, "aggregate", None)):
         raise ValueError(f"aggregator must be an object with a method aggregate, such as SecureSum(); got {way!r}.")
     return _Undeclared(way)
+
+
+def _refuse_rule_and_mask(ways: Sequence[type[Aggregator]]) -> None:
+    """Refuse a rule together with what hides the updates that it would have to look at."""
+    rule = next((way for way in ways if not way.linear), None)
+    mask = next((way for way in ways if way.linear and way.sees != UPDATES), None)
+    if rule and mask:
+        raise ValueError(
+            f"aggregator must be either {rule.__name__} or {mask.__name__}: a rule looks at each hospital's update, "
+            f"and {mask.__name__} is there so that the server sees none of them."
+        )

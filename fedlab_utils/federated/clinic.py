@@ -16,7 +16,7 @@ from scipy.special import expit, logit, ndtri
 from torch import Tensor
 
 from fedlab_utils import fleet
-from fedlab_utils._arguments import brief, number, whole
+from fedlab_utils._arguments import brief, flag, number, whole
 from fedlab_utils.data import Federation
 from fedlab_utils.federated.plan import as_replicates
 from fedlab_utils.federated.runs import FederatedRun
@@ -38,11 +38,14 @@ class Recalibrated:
         Their names.
     shift
         What is added to the logits of each hospital's patients, ``[seeds, hospitals]``.
+    scale
+        What they are multiplied by before, ``[seeds, hospitals]``; 1 where no slope was asked for.
     """
 
     run: FederatedRun
     hospitals: tuple[str, ...]
     shift: np.ndarray
+    scale: np.ndarray
 
     def __len__(self) -> int:
         return len(self.run)
@@ -55,7 +58,8 @@ class Recalibrated:
         if hospital not in self.hospitals:
             raise ValueError(f"hospital must be one of {', '.join(self.hospitals)}; got {brief(hospital)}.")
         risk = self.run.predict_proba(X)[:, :, 1].double().numpy()
-        risk = expit(logit(risk) + self.shift[:, [self.hospitals.index(hospital)]])
+        own = [self.hospitals.index(hospital)]
+        risk = expit(self.scale[:, own] * logit(risk) + self.shift[:, own])
         return torch.from_numpy(np.stack([1 - risk, risk], 2)).float()
 
 
@@ -83,6 +87,8 @@ def clinical(
         - ``patients``, ``ill``: test rows, and how many of them are ill;
         - ``missed``: share of the ill whose predicted risk is below the threshold;
         - ``flagged``: share of all patients at or above it, which is what missing few costs;
+        - ``predicted_observed``: mean predicted risk over the observed share; below 1, risks are too low. Missing where
+          nobody is ill;
         - ``intercept``: calibration in the large, the number that has to be added to all logits so that the mean
           predicted risk is the observed share; below 0, risks are too high (Cox 1958 [1]_, Van Calster et al. [2]_);
         - ``slope``: what logits have to be multiplied with, besides a free intercept; below 1, risks are too extreme.
@@ -121,6 +127,7 @@ def clinical(
             "ill": n_ill.astype(int),
             "missed": 1 - hits / n_ill + lost,
             "flagged": (hits + alarms) / n + lost,
+            "predicted_observed": np.where(n_ill > 0, rows.count(rows.risk) / n_ill, np.nan),
             "intercept": intercepts(rows.logit, rows.ill, rows.group, rows.n_groups),
             "slope": slopes(rows.logit, rows.ill, rows.group, rows.n_groups),
             "net_benefit": (hits - alarms * odds) / n + lost,
@@ -179,7 +186,9 @@ def calibration(
     return pd.DataFrame(columns | found | dict(low=low, high=high))
 
 
-def recalibrated(run: FederatedRun, federation: Federation | Sequence[Federation]) -> Recalibrated:
+def recalibrated(
+    run: FederatedRun, federation: Federation | Sequence[Federation], *, slope: bool = False
+) -> Recalibrated:
     """Set a run's risks right in each hospital by one number: a first remedy where the level of risk differs.
 
     Each hospital refits one intercept on its own *training* rows (the one of `clinical`) and adds it to all logits. The
@@ -194,7 +203,11 @@ def recalibrated(run: FederatedRun, federation: Federation | Sequence[Federation
     Parameters
     ----------
     run, federation
-        As in `clinical`.
+        As in `clinical`. A hospital that poisoned its labels (`attack` of `federated.train`) refits on its true ones:
+        it lies in what it hands on, and this stays at home.
+    slope
+        Whether each hospital refits a slope besides, by which logits are multiplied first. Where there is none above 0,
+        it stays 1.
 
     Returns
     -------
@@ -209,8 +222,13 @@ def recalibrated(run: FederatedRun, federation: Federation | Sequence[Federation
     if not isinstance(run, FederatedRun):
         raise ValueError(f"run must be what federated.train returned; got {brief(run)}.")
     rows = _rows(run, federation, train=True)
-    shift = intercepts(rows.logit, rows.ill, rows.group, rows.n_groups).reshape(len(run), -1)[:, :-1]
-    return Recalibrated(run, run.hospitals, np.nan_to_num(shift))
+    scale = np.ones(rows.n_groups)
+    if flag("slope", slope):
+        found = slopes(rows.logit, rows.ill, rows.group, rows.n_groups)
+        scale = np.where(found > 0, found, 1)
+    shift = intercepts(scale[rows.group] * rows.logit, rows.ill, rows.group, rows.n_groups)
+    shift, scale = (each.reshape(len(run), -1)[:, :-1] for each in (shift, scale))
+    return Recalibrated(run, run.hospitals, np.nan_to_num(shift), scale)
 
 
 # ---- the rows
@@ -243,19 +261,36 @@ class _Rows:
         return {"hospital": np.tile(self.names, n_seeds), "seed": np.repeat(np.arange(n_seeds), len(self.names))}
 
 
+def scored_on(run: FederatedRun, federation: Federation | Sequence[Federation]) -> list[Federation]:
+    """The federation of each seed, on whose rows the run's global models are scored.
+
+    Raises
+    ------
+    ValueError
+        If it is not what the run was trained on, or the global models have an untrained part.
+    """
+    if not run.whole:
+        raise ValueError(
+            "run must have no personal part: in its global model that part is untrained; see federated.by_hospital."
+        )
+    federations = as_replicates(federation, len(run))
+    first = federations[0]
+    if len(federations) != len(run):
+        raise ValueError(f"federation must be one, or one for each of the {len(run)} seeds; got {len(federations)}.")
+    if [h.name for h in first.hospitals] != list(run.hospitals) or first.n_features != run.params.sizes[0]:
+        raise ValueError("federation must be what the run was trained on: its hospitals or features are others.")
+    return federations
+
+
 def _rows(run, federation, *, train: bool = False) -> _Rows:
     """Test rows (or training rows) of every hospital under every seed."""
     if not isinstance(run, FederatedRun | Recalibrated):
         raise ValueError(f"run must be what federated.train or federated.recalibrated returned; got {brief(run)}.")
-    base, shift = (run.run, run.shift) if isinstance(run, Recalibrated) else (run, np.zeros((len(run), 1)))
+    plain = run, np.zeros((len(run), 1)), np.ones((len(run), 1))
+    base, shift, scale = (run.run, run.shift, run.scale) if isinstance(run, Recalibrated) else plain
     if base.task != "binary":
         raise ValueError(f"run must be of a binary task, ill or not; this one is {base.task}.")
-    federations = as_replicates(federation, len(base))
-    first = federations[0]
-    if len(federations) != len(base):
-        raise ValueError(f"federation must be one, or one for each of the {len(base)} seeds; got {len(federations)}.")
-    if [h.name for h in first.hospitals] != list(base.hospitals) or first.n_features != base.params.sizes[0]:
-        raise ValueError("federation must be what the run was trained on: its hospitals or features are others.")
+    federations = scored_on(base, federation)
     logits, ill, groups = [], [], []
     width = len(base.hospitals) + 1
     with torch.no_grad(), fleet.one_thread():
@@ -264,7 +299,8 @@ def _rows(run, federation, *, train: bool = False) -> _Rows:
             for k, h in enumerate(f.hospitals):
                 X, y = (h.X_train, h.y_train) if train else (h.X_test, h.y_test)
                 out = fleet.forward(base.params[seeds], X)[:, :, 0].double().numpy()
-                logits.append((out + shift[seeds, min(k, shift.shape[1] - 1), None]).ravel())
+                own = seeds, min(k, shift.shape[1] - 1), None
+                logits.append((scale[own] * out + shift[own]).ravel())
                 ill.append(np.tile(y.numpy()[:, 0] == 1, len(seeds)))
                 groups.append(np.repeat(seeds * width + k, len(y)))
     logits, ill, group = (np.concatenate(parts) for parts in (logits, ill, groups))

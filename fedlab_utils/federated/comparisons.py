@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -11,12 +12,14 @@ from torch import Tensor
 from fedlab_utils import fleet
 from fedlab_utils._arguments import brief, function
 from fedlab_utils.data import Federation, Hospital
-from fedlab_utils.federated import scores
+from fedlab_utils.federated import fine_tuning, scores
 from fedlab_utils.federated.diary import test_rows
-from fedlab_utils.federated.plan import Plan, Setting, as_replicates, hospital_rng, settled, starts, training_rows
+from fedlab_utils.federated.plan import Plan, as_replicates, hospital_rng, starts, training_rows
 from fedlab_utils.federated.rounds import carry_out
 from fedlab_utils.federated.runs import FederatedRun
 from fedlab_utils.federated.scores import METRICS, as_frame
+from fedlab_utils.federated.setting import Setting, settled
+from fedlab_utils.privacy import HospitalDP
 
 
 def compare(
@@ -67,8 +70,9 @@ def side_by_side(
     """What `compare` trains, as a run for each setting, with its models and its ledger.
 
     Settings that differ only in numbers of the local training (epochs, steps, rate, proximal term), in participation or
-    dropout, in the strategy (but for "uniform") or its rate at the server, in how updates are compressed, or in the
-    numbers of a promise of privacy (budget, noise, clip norm) are trained together in one fleet.
+    dropout, in the clock, in who cheats and how, in the strategy (but for "uniform") or its rate at the server, in how
+    updates are compressed, or in the numbers of a promise of privacy (budget, noise, clip norm) are trained together in
+    one fleet.
 
     Parameters
     ----------
@@ -103,6 +107,71 @@ def side_by_side(
     return {name: done[name] for name in settings}
 
 
+@fleet.one_thread()
+def leave_one_out(federation: Federation | Sequence[Federation], *, seeds: int = 5, **setting) -> pd.DataFrame:
+    """Train once with all hospitals and once without each of them, and score each model on everybody else's test rows.
+
+    All of these trainings are one fleet, with the same weights at the start and the same random numbers of those who
+    are there. (The means and spreads by which rows are scaled stay those of all.) A liar shows here if others do better
+    without it; but so may a hospital whose patients are unlike theirs, and a small one disappears in the spread between
+    seeds or replicates. Each of these models is a release about the patients of all who took part. Under a promise each
+    has noise of its own and keeps the budget by itself; a hospital's patients are in as many of them as there are
+    hospitals, and this table has no ledger that composes them.
+
+    Parameters
+    ----------
+    federation, seeds
+        As in `federated.train`; replicates show how much of a change is the luck of a split.
+    setting
+        Arguments of `federated.train`.
+
+    Returns
+    -------
+    DataFrame
+        A row for each hospital that is left out and each seed: hospital, seed; loss, accuracy and auc on the pooled
+        test rows of all others; loss_change, accuracy_change and auc_change, those less what the model of all hospitals
+        has on the same rows. Over seeds: ``found.groupby("hospital", sort=False)["loss_change"].agg(["mean", "std"])``.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two hospitals, an argument does not fit, `personal` parts leave no model for others,
+        or the promise is `HospitalDP`, which hides just what is asked for here.
+    """
+    federations = as_replicates(federation, seeds)
+    one, names = settled(federations, setting), [h.name for h in federations[0].hospitals]
+    if len(names) < 2:
+        raise ValueError("federation must have two hospitals or more: without its only one nobody is left.")
+    if isinstance(one.privacy, HospitalDP):
+        raise ValueError("privacy must not be HospitalDP here: it hides what leaving a hospital out changes.")
+    if one.participation < 1:
+        raise ValueError(
+            "participation must be 1 here: a round that had drawn who is left out would have nobody in its place; got "
+            f"{one.participation:g}."
+        )
+    if one.personal is not None:
+        raise ValueError(f"personal must be None here: no model is left for others to be scored; got {one.personal!r}.")
+    everybody, *others = carry_out(Plan(federations, [one] * (1 + len(names)), [None, *range(len(names))]))
+    tables = []
+    for k, run in enumerate(others):
+        without, with_it = (_scores_of_others(model, federations, k) for model in (run, everybody))
+        change = {f"{name}_change": without[name] - with_it[name] for name in METRICS}
+        about = dict(hospital=names[k], seed=np.arange(len(federations)))
+        tables.append(pd.DataFrame(about | without | change))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _scores_of_others(run: FederatedRun, federations: Sequence[Federation], left_out: int) -> dict[str, np.ndarray]:
+    """Each metric on the test rows of all hospitals but one, ``[seeds]``."""
+    outputs, labels = [], []
+    for s, f in enumerate(federations):
+        rest = [h for k, h in enumerate(f.hospitals) if k != left_out]
+        outputs.append(fleet.forward(run.params[[s]], torch.cat([h.X_test for h in rest]))[0])
+        labels.append(torch.cat([h.y_test for h in rest]))
+    found = scores.metrics(outputs, labels, [[len(y)] for y in labels], federations[0].task)
+    return {name: found[name][:, -1] for name in METRICS}
+
+
 def _fleets(settings: dict[str, Setting]) -> list[list[str]]:
     """Names of settings that one fleet can train, fleet by fleet."""
     fleets: list[list[str]] = []
@@ -113,6 +182,50 @@ def _fleets(settings: dict[str, Setting]) -> list[list[str]]:
             fleets.append(own := [])
         own.append(name)
     return fleets
+
+
+@fleet.one_thread()
+def by_hospital(
+    run: FederatedRun,
+    federation: Federation | Sequence[Federation],
+    *,
+    steps: int = 0,
+    lr: float | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How good each hospital's personal model is on its own test rows, to be set beside ``run.final``.
+
+    Under a promise of privacy these scores are not covered by it, as fine-tuning is not; see `FederatedRun.personal`.
+
+    Parameters
+    ----------
+    run
+        What `federated.train` returned.
+    federation, steps, lr, batch_size, seed
+        As in `FederatedRun.personal`; with 0 steps the global model with the own part of each hospital, if it has one.
+
+    Returns
+    -------
+    DataFrame
+        hospital ("all": every test patient, by the model of its hospital), seed, loss, accuracy, auc.
+
+    Raises
+    ------
+    ValueError
+        As `FederatedRun.personal`.
+    """
+    if not isinstance(run, FederatedRun):
+        raise ValueError(f"run must be what federated.train returned; got {brief(run)}.")
+    how = fine_tuning.Tuning(steps=steps, lr=lr, batch_size=batch_size, seed=seed)
+    federations, n = fine_tuning.trained_on(run, federation), len(run.hospitals)
+    models = fine_tuning.tuned(run, federations, range(n), how)
+    outputs = [
+        torch.cat([fleet.forward(models[[s * n + k]], h.X_test)[0] for k, h in enumerate(f.hospitals)])
+        for s, f in enumerate(federations)
+    ]
+    _, labels, counts = zip(*test_rows(federations), strict=True)
+    return as_frame(scores.metrics(outputs, labels, counts, run.task), run.hospitals)
 
 
 @fleet.one_thread()

@@ -23,7 +23,8 @@ from fedlab_utils.fleet.randomness import COMPRESSION, generator
 from fedlab_utils.privacy import HospitalDP
 
 if TYPE_CHECKING:
-    from fedlab_utils.federated.plan import Here, Plan, Setting
+    from fedlab_utils.federated.plan import Here, Plan
+    from fedlab_utils.federated.setting import Setting
 
 MOST_BITS = 16
 _SHORT = 2**16  # numbers of a model whose places two bytes can tell apart
@@ -151,7 +152,7 @@ class Courier:
     """
 
     def __init__(self, plan: Plan) -> None:
-        d = plan.start.n_parameters
+        d = plan.d
         self._rules = [s.compress for s in plan.settings for _ in plan.federations]
         self.sizes = [BYTES * d if rule is None else rule.n_bytes(d) for rule in self._rules]
         self._owed = torch.zeros(*plan.size.shape, d) if any(rule and rule.feedback for rule in self._rules) else None

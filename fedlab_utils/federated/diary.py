@@ -14,6 +14,8 @@ from fedlab_utils.data import Federation
 from fedlab_utils.data.hospitals import dealing
 from fedlab_utils.federated import scores
 from fedlab_utils.federated.aggregators import BYTES, Round
+from fedlab_utils.federated.clock import times
+from fedlab_utils.federated.personal import Own, Parts
 from fedlab_utils.federated.plan import Plan
 from fedlab_utils.federated.protections import Promise
 from fedlab_utils.federated.runs import FederatedRun
@@ -27,15 +29,16 @@ TESTED = "metrics on test rows"
 class Diary:
     """Scores, messages and ledgers of all runs of a plan, as far as they have come."""
 
-    def __init__(self, plan: Plan, model: fleet.Params) -> None:
-        self.plan, self.model = plan, model
+    def __init__(self, plan: Plan, model: fleet.Params, parts: Parts) -> None:
+        self.plan, self.model, self.parts, self._times = plan, model, parts, times(plan)
         self._tests = test_rows(plan.federations)
         self._scores = [self._evaluate()]
         self._messages: list[list[tuple]] = [[] for _ in plan.runs]
         self._took_part = np.zeros_like(plan.size)  # in how many rounds its update left, even if it came to nothing
-        distinct = {id(f): f for f in plan.federations}
+        tables = [tuple(id(rows) for h in f.hospitals for rows in (h.train, h.test)) for f in plan.federations]
+        distinct = dict(zip(tables, plan.federations, strict=True))
         dealings = {k: None if plan.promises[0] is None else dealing(f) for k, f in distinct.items()}
-        self._dealings = [dealings[id(f)] for f in plan.federations]
+        self._dealings = [dealings[k] for k in tables]
 
     def write(
         self, this: Round, sent: list[list[tuple]], model: fleet.Params, beside: Mapping[int, tuple[str, Tensor]]
@@ -80,13 +83,20 @@ class Diary:
             about = dict(sees=plan.aggregator.sees, step=float(plan.protection.grid[own].max()))
             about["server"] = server and server[own]
             told = entries(setting.privacy, private[own], plan.names, self._dealings, **about)
+            several, also = f"{replicates} runs", []
             if as_strategy(setting.strategy).corrects and not plan.aggregator.delivers:
                 follows = NOT_PRIVATE if setting.privacy is None else FOLLOWS
-                also = Entry(CONTROLS, ", ".join(plan.names), "every hospital", follows, f"{replicates} runs")
-                told = [(*own_entries, also) for own_entries in told]
+                also.append(Entry(CONTROLS, ", ".join(plan.names), "every hospital", follows, several))
+            if (held := plan.aggregator.holds) is not None:
+                # Global models are made with these rows, too; where others' are noised, these are not.
+                viewers = ["server"] if setting.privacy is None else ["server", "every hospital"]
+                also += [Entry(held, "the server's", viewer, NOT_PRIVATE, several) for viewer in viewers]
+            told = [(*own_entries, *also) for own_entries in told]
             ledgers = (Ledger((*f.ledger.entries, *e)) for f, e in zip(plan.federations, told, strict=True))
-            model = self.model[own].clone()
-            found.append(FederatedRun(model, plan.task, tuple(plan.names), metrics, messages, tuple(ledgers)))
+            about = plan.task, tuple(plan.names), metrics, messages, tuple(ledgers)
+            goes_on = Own(plan.personal, self.parts.of(own), setting.lr, plan.optimiser, tuple(plan.stamps))
+            clock = None if setting.clock is None else np.stack(self._times[own])[:, : len(metrics)]
+            found.append(FederatedRun(self.model[own].clone(), *about, goes_on, clock))
         return found
 
     def _evaluate(self) -> dict[str, np.ndarray]:
@@ -102,16 +112,17 @@ class Diary:
 
 
 def test_rows(federations: Sequence[Federation]) -> list[tuple[Tensor, Tensor, list[int]]]:
-    """For each run all test rows and labels, and how many of them each hospital has."""
+    """For each run all test rows and labels, and how many each hospital has; the same objects where rows are."""
+    own = [tuple(id(part) for h in f.hospitals for part in (h.X_test, h.y_test)) for f in federations]
     distinct = {
-        id(f): (
+        k: (
             torch.cat([h.X_test for h in f.hospitals]),
             torch.cat([h.y_test for h in f.hospitals]),
             [len(h.y_test) for h in f.hospitals],
         )
-        for f in federations
+        for k, f in dict(zip(own, federations, strict=True)).items()
     }
-    return [distinct[id(f)] for f in federations]
+    return [distinct[k] for k in own]
 
 
 def entries(

@@ -1,10 +1,10 @@
-"""What is settled before the first round: arguments, rows, steps, random numbers, and who takes part when."""
+"""What is settled before the first round: rows, steps, random numbers, and who takes part when."""
 
 from __future__ import annotations
 
-import re
+import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 
@@ -13,136 +13,25 @@ import torch
 from torch import Tensor
 
 from fedlab_utils import fleet
-from fedlab_utils._arguments import flag, number, one_of, whole, widths
+from fedlab_utils._arguments import whole
 from fedlab_utils.data import Federation, Hospital
-from fedlab_utils.federated import compression, strategies
-from fedlab_utils.federated.aggregators import Aggregator, as_aggregator
-from fedlab_utils.federated.protections import Promise, protection_for, refuse
+from fedlab_utils.federated import clock, personal, strategies
+from fedlab_utils.federated.aggregators import as_aggregator
+from fedlab_utils.federated.cheating import Cheats
+from fedlab_utils.federated.protections import protection_for
+from fedlab_utils.federated.setting import Setting
 from fedlab_utils.fleet.batches import n_steps
-from fedlab_utils.fleet.randomness import DROPOUT, LOCAL_WORK, LOTTERY, ROUNDING, generator, noise_generator
-from fedlab_utils.privacy import HospitalDP
+from fedlab_utils.fleet.randomness import (
+    DROPOUT,
+    LOCAL_WORK,
+    LOTTERY,
+    ROUNDING,
+    SERVER_BATCHES,
+    generator,
+    noise_generator,
+)
 
-# What may differ in one fleet.
-PER_RUN = "local_epochs local_steps lr strategy server_lr proximal compress participation dropout privacy".split()
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How to train: the arguments of `federated.train` that describe it, with the same defaults, each checked.
-
-    Raises
-    ------
-    ValueError
-        If an argument does not fit, in one sentence.
-    """
-
-    rounds: int = 20
-    local_epochs: int = 1
-    local_steps: int | None = None
-    batch_size: int = 32
-    lr: float = 0.1
-    optimiser: fleet.Optimiser = "sgd"
-    hidden: Sequence[int] = (64,)
-    strategy: str | strategies.Strategy = "fedavg"
-    server_lr: float = 1.0
-    proximal: float = 0.0
-    compress: compression.Quantise | compression.TopK | None = None
-    participation: float = 1.0
-    dropout: float = 0.0
-    privacy: Promise = None
-    aggregator: Aggregator | None = None
-    seed: int = 0
-    record: bool = False
-
-    @classmethod
-    def of(cls, arguments: dict) -> Setting:
-        """The setting of arguments given by name; a name that `train` does not know is refused."""
-        known = [field.name for field in fields(cls)]
-        if unknown := arguments.keys() - set(known):
-            raise ValueError(f"{sorted(unknown)} are not arguments of train; those are {', '.join(known)}.")
-        return cls(**arguments)
-
-    def __post_init__(self) -> None:
-        strategies.as_strategy(self.strategy)
-        one_of("optimiser", self.optimiser, ("sgd", "momentum", "adam"))
-        participation = number("participation", self.participation)
-        if not 0 < participation <= 1:
-            raise ValueError(f"participation must be a share above 0 and at most 1; got {participation}.")
-        dropout = number("dropout", self.dropout)
-        if dropout >= 1:
-            raise ValueError(f"dropout must be a chance from 0 to below 1; got {dropout}.")
-        way = as_aggregator(self.aggregator)
-        if way.shows_participants and getattr(self.privacy, "participants_hidden", False):
-            raise ValueError("participants_hidden must be False: this aggregator may show hospitals who takes part.")
-        if isinstance(self.privacy, HospitalDP) and not way.linear:
-            raise ValueError(
-                "privacy must not be HospitalDP here: its noise is made for a mean, which this aggregator "
-                "does not say it gives (linear = True)."
-            )
-        if way.adds_noise and not isinstance(self.privacy, HospitalDP):
-            raise ValueError(
-                "privacy must be privacy.HospitalDP(...) with this aggregator, under which hospitals add its noise to "
-                f"their sum; got {self.privacy!r}."
-            )
-        if isinstance(self.privacy, HospitalDP) and self.privacy.max_update_norm > way.largest:
-            raise ValueError(
-                f"max_update_norm must be at most limit = {way.largest:g} of the aggregator, as one number may be as "
-                f"long as the whole update; got {self.privacy.max_update_norm:g}: raise limit (with bits to keep its "
-                "grid fine), or clip shorter, which costs less with a smaller lr."
-            )
-        if way.delivers and participation < 1:
-            raise ValueError(f"participation must be 1 where hospitals alone can read the sum; got {participation}.")
-        if way.delivers and isinstance(self.privacy, HospitalDP):
-            raise ValueError("privacy must not be HospitalDP here: hospitals would read the sum before it is noised.")
-        for name in ("rounds", "local_epochs", "batch_size"):
-            self._keep(name, whole(name, getattr(self, name)))
-        if self.local_steps is not None:
-            self._keep("local_steps", whole("local_steps", self.local_steps))
-        for name in ("lr", "proximal", "server_lr"):
-            self._keep(name, number(name, getattr(self, name)))
-        self._keep("participation", participation)
-        self._keep("dropout", dropout)
-        self._keep("record", flag("record", self.record))
-        self._keep("hidden", widths(self.hidden))
-        self._keep("seed", whole("seed", self.seed, least=0))
-        strategies.refuse(self, way)
-        compression.refuse(self, way)
-
-    def _keep(self, name: str, value) -> None:
-        object.__setattr__(self, name, value)  # a frozen dataclass may settle its own fields
-
-    def fits_beside(self, other: Setting) -> bool:
-        """Whether one fleet can train both: equal in all that is not a number of training or of one promise.
-
-        Who counts hospitals alike has a fleet of its own: beside others, sums are grouped differently in the processor,
-        and the last bits of known results would change.
-        """
-        shared = (field.name for field in fields(self) if field.name not in PER_RUN)
-        kinds = [(type(s.privacy), strategies.as_strategy(s.strategy).by_rows) for s in (self, other)]
-        return kinds[0] == kinds[1] and all(getattr(self, name) == getattr(other, name) for name in shared)
-
-    def own_stream(self, rows: bytes) -> tuple[int, ...]:
-        """What sets the random numbers of a private training apart from those of every other one.
-
-        Promises compose only if each release has coins and noise of its own: two models with the same noise differ
-        by what the noise should hide. So neither another setting nor other patients ever meet the same noise, under
-        one seed; only the very same training repeats itself. Without a promise, settings share their random numbers,
-        so that their differences are not due to luck.
-
-        Parameters
-        ----------
-        rows
-            What stands for the training rows of *all* hospitals (`fingerprint`): from the second round on a hospital
-            works on what the others sent, so its own rows do not suffice.
-        """
-        if self.privacy is None:
-            return ()
-        # What changes nothing is left out: trainings from before it could be set keep their noise.
-        nothing = {"server_lr": 1, "compress": None}
-        beside = ("aggregator", "record", "seed", *(k for k, v in nothing.items() if getattr(self, k) == v))
-        about = sorted((k, _described(v)) for k, v in vars(self).items() if k not in beside)
-        about.append(("aggregator", _described(self.aggregator)))
-        return (int.from_bytes(sha256(repr(about).encode() + rows).digest()),)
+_KEY = secrets.token_hex(8)  # of this process
 
 
 @dataclass(frozen=True)
@@ -185,6 +74,8 @@ class Plan:
     ----------
     size, steps, weight
         ``[runs, hospitals]``: training rows, local steps in a round, and how much a hospital counts in the mean.
+    late
+        ``[runs, hospitals]``: who is too slow for the deadline, and silent in every round.
     schedule
         For each run and round the hospitals that take part. Settled in advance, since noise is calibrated for it.
     silent
@@ -197,17 +88,31 @@ class Plan:
         ``[runs]``: the step to which the aggregator rounds an update; 0 if it does not.
     rules, server_lr
         For each run its strategy, and what the server multiplies its step by.
-    start
-        The untrained models, one a run.
+    start, travels
+        The untrained models, one a run, and which of their numbers are shared.
+    clocks
+        For each run its simulated time, if it has one.
     protection
         What the promises do to each round.
+    cheats
+        What hospitals that cheat do, and the table of all training rows with theirs.
+
+    Parameters
+    ----------
+    federations, settings
+        A federation for each replicate, and the settings.
+    without
+        For each setting the number of a hospital that never takes part, or None; by default all do.
     """
 
-    def __init__(self, federations: Sequence[Federation], settings: Sequence[Setting]) -> None:
+    def __init__(
+        self, federations: Sequence[Federation], settings: Sequence[Setting], without: Sequence[int | None] = ()
+    ) -> None:
         shared = settings[0]
         self.federations, self.settings = federations, settings
         self.rounds, self.seed, self.batch_size = shared.rounds, shared.seed, shared.batch_size
         self.optimiser, self.hidden, self.record = shared.optimiser, shared.hidden, shared.record
+        self.personal = shared.personal
         self.names, self.task = [h.name for h in federations[0].hospitals], federations[0].task
         self.aggregator = as_aggregator(shared.aggregator)
 
@@ -224,33 +129,53 @@ class Plan:
         self._dropout, self.server_lr = each_run("dropout"), each_run("server_lr")
         self.rules = [strategies.as_strategy(s.strategy) for s in settings for _ in range(replicates)]
 
-        self.X, self.y, self.rows = training_rows([f.hospitals for f in federations])
+        *table, self.rows = training_rows([f.hospitals for f in federations])
+        self.cheats = Cheats([s.attack for s in settings], federations, *table, self.rows)
+        self.X, self.y = self.cheats.X, self.cheats.y
         self.size = np.array([[len(r) for r in own] for own in self.rows])[self.seed_of]
         self.rows_a_patient = [federations[s].rows_a_patient or 1 for s in self.seed_of]
         self.batch = np.minimum(self.batch_size, self.size)  # rows in a batch
         epochs, given = each_run("local_epochs")[:, None], each_run("local_steps")[:, None]
         in_epochs = n_steps(epochs, self.size, self.batch_size, protection.sampling)
         self.steps = np.where(np.isnan(given), in_epochs, given).astype(int)
+        self.clocks = [s.clock for s in settings for _ in range(replicates)]
+        self.steps, self.late = clock.steps_in_time(self)
         by_rows = np.array([rule.by_rows and not protection.counts_alike for rule in self.rules])
         self.weight = np.where(by_rows[:, None], self.size, 1)
+        left_out = [w for w in without or [None] * len(settings) for _ in range(replicates)]
+        for r, w in enumerate(left_out):
+            self.weight[r, [] if w is None else w] = 0
         strategies.refuse_unequal_steps(self)
 
-        # Random numbers: a run's own stream if it makes a promise, the operating system's if it is to be secure.
-        self._secure = [p is not None and p.secure for p in self.promises]
-        prints = {id(f): fingerprint(f) for f in federations} if any(self.promises) else {}
-        prints = [prints.get(id(f), b"") for f in federations]
-        self._apart = [settings[r // replicates].own_stream(prints[self.seed_of[r]]) for r in self.runs]
-        self._work = [[self.source(r, LOCAL_WORK, h) for h in range(len(self.names))] for r in self.runs]
-        self.aggregator_rngs = [generator(self.seed, s, ROUNDING) for s in self.seed_of]  # no promise rests on these
+        self._set_streams(left_out)
 
         draw = _by_coins if protection.tosses_coins else _by_number
         lottery = zip((self.source(r, LOTTERY) for r in self.runs), self.share, strict=True)
         self.schedule = [draw(rng, self.rounds, len(self.names), share) for rng, share in lottery]
+        self.schedule = [[m[m != w] for m in own] for own, w in zip(self.schedule, left_out, strict=True)]
         self.silent = [self._line_fails(r) for r in self.runs]
         self.planned = np.array([np.bincount(np.concatenate(own), minlength=len(self.names)) for own in self.schedule])
         self.grid = np.array([self._coarsest(r) for r in self.runs])
         self.start = starts(federations, self.hidden, self.seed)[torch.from_numpy(self.seed_of)]
+        self.travels = personal.travels(self.personal, self.start)
         self.protection = protection(self)
+
+    def _set_streams(self, left_out: Sequence[int | None]) -> None:
+        """Random numbers: a run's own stream if it makes a promise, the operating system's if it is to be secure."""
+        self._secure = [p is not None and p.secure for p in self.promises]
+        prints = {id(f): fingerprint(f) for f in self.federations}
+        prints = [prints[id(f)] for f in self.federations]
+        self.stamps = [stamp(own) for own in prints]
+        self._apart = [self.settings[r // len(self.federations)].own_stream(prints[self.seed_of[r]]) for r in self.runs]
+        self._apart = [own and own + (() if w is None else (w,)) for own, w in zip(self._apart, left_out, strict=True)]
+        self._work = [[self.source(r, LOCAL_WORK, h) for h in range(len(self.names))] for r in self.runs]
+        self.aggregator_rngs = [generator(self.seed, s, ROUNDING) for s in self.seed_of]  # no promise rests on these
+        self._server_rngs = [generator(self.seed, s, SERVER_BATCHES) for s in self.seed_of]  # nor on these
+
+    @property
+    def d(self) -> int:
+        """How many numbers of a model travel."""
+        return self.travels.stop - self.travels.start
 
     def source(self, run: int, *stream: int) -> np.random.Generator:
         """Random numbers of one run, from the seed or the operating system's."""
@@ -278,7 +203,7 @@ class Plan:
         arguments = dict(
             X=self.X,
             y=self.y,
-            rows=[self.rows[self.seed_of[r]][h] for r, h in pairs],
+            rows=[self.cheats.rows(r, h) for r, h in pairs],
             steps=self.steps[here.run, here.hospital],
             batch_size=self.batch_size,
             lr=self.lr[here.run],
@@ -289,8 +214,17 @@ class Plan:
         )
         return fleet.fit(given, **arguments | others)
 
+    def learn(
+        self, model: fleet.Params, X: Tensor, y: Tensor, *, steps: int | None, lr: float | None, batch_size: int | None
+    ) -> Tensor:
+        """How models change if the server trains them on rows of its own, ``[runs, shared]``; None: as hospitals do."""
+        work = dict(steps=steps or np.rint(self.steps.mean(1)).astype(int), batch_size=batch_size or self.batch_size)
+        work |= dict(lr=lr or self.lr, optimiser=self.optimiser, loss=self.task, seed=self._server_rngs)
+        trained = fleet.fit(model, X, y, [np.arange(len(y))] * len(self.runs), **work)
+        return (trained.flat() - model.flat())[:, self.travels]
+
     def _line_fails(self, run: int) -> np.ndarray:
-        """Which hospital's line fails in which round, ``[rounds, hospitals]``: each by coins of its own.
+        """Which hospital falls silent in which round, ``[rounds, hospitals]``: by coins of its own, or as too slow.
 
         Raises
         ------
@@ -298,15 +232,18 @@ class Plan:
             If too few are left in every single round.
         """
         chance, n = self._dropout[run], len(self.names)
-        if not chance:
-            return np.zeros((self.rounds, n), dtype=bool)
-        coins = [self.source(run, DROPOUT, h).random(self.rounds) for h in range(n)]
-        silent = np.stack(coins, axis=1) < chance
+        silent = np.tile(self.late[run], (self.rounds, 1))
+        if not chance and not silent.any():
+            return silent
+        if chance:
+            coins = [self.source(run, DROPOUT, h).random(self.rounds) for h in range(n)]
+            silent |= np.stack(coins, axis=1) < chance
         some = [(len(m), (~silent[turn, m]).sum()) for turn, m in enumerate(self.schedule[run]) if len(m)]
         if some and all(left < self.aggregator.needs(n_here) for n_here, left in some):
             needs = min(self.aggregator.needs(n_here) for n_here, _ in some)
+            why = f"dropout={chance:g}" if not self.late[run].any() else f"deadline={self.clocks[run].deadline:g}"
             raise ValueError(
-                f"dropout={chance:g} leaves fewer than {needs} hospitals (the threshold of the aggregator) in every "
+                f"{why} leaves fewer than {needs} hospitals (the threshold of the aggregator) in every "
                 f"round of seed {self.seed_of[run]}: nothing would be trained."
             )
         return silent
@@ -327,12 +264,9 @@ def fingerprint(federation: Federation) -> bytes:
     return found.digest()
 
 
-def _described(part) -> str:
-    """What an argument is and how it is set, in the same words on every machine."""
-    if type(part).__repr__ is not object.__repr__:
-        return repr(part)
-    about = re.sub(r" at 0x[0-9a-f]+", "", repr(getattr(part, "__dict__", {})))  # addresses say nothing, and change
-    return type(part).__qualname__ + ("" if about == "{}" else about)
+def stamp(fingerprint: bytes) -> int:
+    """What a run may keep of a `fingerprint`: outside of this process it says nothing about anybody's patients."""
+    return hash((_KEY, fingerprint))
 
 
 def _by_number(rng: np.random.Generator, rounds: int, n: int, share: float) -> list[np.ndarray]:
@@ -352,13 +286,6 @@ def hospital_rng(seed: int, run: int, hospital: int) -> np.random.Generator:
     This holds without a promise of privacy; a private training draws numbers of its own.
     """
     return generator(seed, run, LOCAL_WORK, hospital)
-
-
-def settled(federations: Sequence[Federation], arguments: dict) -> Setting:
-    """The setting of arguments given by name, once it also fits these federations."""
-    setting = Setting.of(arguments)
-    refuse(setting.privacy, federations)
-    return setting
 
 
 def as_replicates(federation: Federation | Sequence[Federation], seeds: int) -> list[Federation]:

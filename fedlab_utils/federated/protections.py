@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -99,11 +100,9 @@ class RecordProtection(Protection):
 
     def mechanisms(self, took_part: np.ndarray, rounds: int) -> list[list[Mechanism]]:
         numbers = (n.tolist() for n in (self.noise, self.rate, took_part * self.plan.steps, self.plan.size))
+        made = cache(Mechanism)  # each is looked at closely, and many hospitals of many runs have the same
         return [
-            [
-                Mechanism(s, q, t, p.delta, p.unit, n, secret=p.secure, records=most)
-                for s, q, t, n in zip(*own, strict=True)
-            ]
+            [made(s, q, t, p.delta, p.unit, n, secret=p.secure, records=most) for s, q, t, n in zip(*own, strict=True)]
             for p, most, *own in zip(self.plan.promises, self.plan.rows_a_patient, *numbers, strict=True)
         ]
 
@@ -119,7 +118,7 @@ class HospitalProtection(Protection):
         self.noise = self._noise()
         self.divisor = plan.share * len(plan.names)  # how many take part in a round, on average
         # Rounding to a grid makes an update longer by up to this, so it is clipped shorter.
-        slack = self.grid * plan.start.n_parameters**0.5
+        slack = self.grid * plan.d**0.5
         if (slack > self.clip / 10).any():
             worst = (slack / self.clip).argmax()
             raise ValueError(
@@ -178,7 +177,7 @@ class InsideProtection(HospitalProtection):
         for r, promise in enumerate(plan.promises):
             sizes = {len(members) for members in plan.schedule[r] if len(members)} or {len(plan.names)}
             steps = max(int(plan.planned[r].max()), 1)
-            own = plan.aggregator.noise_inside(sizes, plan.start.n_parameters, promise, steps)
+            own = plan.aggregator.noise_inside(sizes, plan.d, promise, steps)
             sources = [plan.source(r, NOISE_SHARES, h) for h in range(len(plan.names))]
             found.append(replace(own, sources=sources))
         self.inside = found

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from fedlab_utils import fleet
+from fedlab_utils.federated import fine_tuning
 from fedlab_utils.federated.aggregators import ABANDONED
-from fedlab_utils.federated.scores import ALL, METRICS, as_frame
-from fedlab_utils.fleet import losses
+from fedlab_utils.federated.personal import PARTS, Own
+from fedlab_utils.federated.scores import ALL, METRICS, as_frame, predict
 from fedlab_utils.privacy import Ledger
 
 if TYPE_CHECKING:
-    from fedlab_utils.federated.plan import Setting
+    from fedlab_utils.data import Federation
+    from fedlab_utils.federated.setting import Setting
 
 RAN_AWAY = 100  # times the loss of the untrained model
 _MESSAGE = ["round", "seed", "sender", "receiver", "what", "bytes", "values"]
@@ -41,7 +42,7 @@ class Model:
 
     def predict_proba(self, X: Tensor | np.ndarray) -> Tensor:
         """Class probabilities ``[n, classes]`` of rows ``[n, d]``; in regression, values ``[n, 1]``."""
-        return _predict(self.params, X, self.task)[0]
+        return predict(self.params, X, self.task)[0]
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,6 +64,10 @@ class FederatedRun:
     ledgers
         For each seed what has been released about patients, by preprocessing and by that seed's training alone;
         `ledger` is all of them together, since seeds look at the same patients again.
+    own
+        What hospitals go on with by themselves; see `personal`.
+    clock
+        Simulated time after each round, ``[seeds, rounds + 1]``; None without a clock.
     """
 
     params: fleet.Params
@@ -71,12 +76,16 @@ class FederatedRun:
     metrics: tuple[dict[str, np.ndarray], ...]
     messages: tuple[tuple[tuple, ...], ...]
     ledgers: tuple[Ledger, ...]
+    own: Own | None = None
+    clock: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.params.n_models
 
     def __repr__(self) -> str:
         what = f"{len(self.hospitals)} hospitals, {self.rounds} rounds, {len(self)} seeds"
+        if not self.whole:
+            return f"FederatedRun({what}, {PARTS[self.own.kind]} layer personal: scores by federated.by_hospital)"
         found = self.metrics[-1]["loss"][:, -1] if self.task == "regression" else self.auc
         score = f"{'loss' if self.task == 'regression' else 'AUC'} {np.mean(found):.3f}"
         if self.scored_classes.min() < self._n_classes:
@@ -116,6 +125,11 @@ class FederatedRun:
         return np.full(len(self), self._n_classes)
 
     @property
+    def whole(self) -> bool:
+        """Whether the global model is all that there is, and no part of it is personal."""
+        return self.own is None or self.own.kind is None
+
+    @property
     def _n_classes(self) -> int:
         return {"binary": 2, "regression": 0}.get(self.task, self.params.sizes[-1])
 
@@ -128,14 +142,57 @@ class FederatedRun:
         """
         loss = np.stack([m["loss"][:, -1] for m in self.metrics])  # [rounds + 1, seeds]
         with np.errstate(invalid="ignore"):
-            lost = ~(loss <= RAN_AWAY * loss[0])
+            # The global model of a training with personal parts is of no use by itself, and may be of any loss.
+            lost = ~(loss <= RAN_AWAY * loss[0]) if self.whole else ~np.isfinite(loss)
         lost[:, np.isnan(loss[0])] = False  # without test rows only the model itself can tell
         lost[-1] |= ~self.params.flat().isfinite().all(1).numpy()
         return {int(s): int(lost[:, s].argmax()) for s in np.flatnonzero(lost.any(0))}
 
     def predict_proba(self, X: Tensor | np.ndarray) -> Tensor:
         """Class probabilities ``[seeds, n, classes]``, a model for each seed; seeds are never averaged."""
-        return _predict(self.params, X, self.task)
+        return predict(self.params, X, self.task)
+
+    def personal(
+        self,
+        federation: Federation | Sequence[Federation],
+        hospital: str,
+        *,
+        steps: int = 0,
+        lr: float | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+    ) -> fine_tuning.PersonalModel:
+        """What one hospital would use: the shared part, its own part, and then some steps on its own training rows.
+
+        It stays in the hospital: nothing of it travels, so the ledger has no entry for it. A promise of privacy speaks
+        of what left the hospitals and of nothing that is made of a hospital's rows afterwards: a model that was
+        fine-tuned is not covered by it, nor are scores of such a model, and to hand them on is a further release.
+
+        Parameters
+        ----------
+        federation
+            What was trained on, as it was given to `federated.train`: a run holds no patients.
+        hospital
+            Its name.
+        steps
+            Of fine-tuning, all parts of the network; 0 for none.
+        lr, batch_size
+            Of the fine-tuning; None is the learning rate of the training. The optimiser is that of the training.
+        seed
+            Where the shuffling starts.
+
+        Returns
+        -------
+        PersonalModel
+            One network for each seed of the run.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit, or these are not the patients that the run was trained on.
+        """
+        how = fine_tuning.Tuning(steps=steps, lr=lr, batch_size=batch_size, seed=seed)
+        return fine_tuning.personal_model(self, federation, hospital, how)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -156,7 +213,9 @@ class FederatedRun:
         """A row for each round, hospital ("all": pooled test rows) and seed: loss, accuracy, auc, bytes.
 
         `bytes` counts both ways within that round. What is undefined, an AUC where all patients are alike or
-        anything without test rows, is missing.
+        anything without test rows, is missing. Scores are those of the global model, also where a part of the network
+        is personal and the global one has it as it was started; see `federated.by_hospital` then. With a clock there
+        is also `time`, simulated, after that round.
         """
         tables = [as_frame(m, self.hospitals).assign(round=r) for r, m in enumerate(self.metrics)]
         log = self.transcript
@@ -165,7 +224,10 @@ class FederatedRun:
         sums = ends.groupby(["round", "hospital", "seed"], as_index=False)["bytes"].sum()
         history = pd.concat(tables, ignore_index=True).merge(sums, "left", ["round", "hospital", "seed"])
         history["bytes"] = history["bytes"].fillna(0).astype(np.int64)
-        return history[["round", "hospital", "seed", *METRICS, "bytes"]]
+        history = history[["round", "hospital", "seed", *METRICS, "bytes"]]
+        if self.clock is None:
+            return history
+        return history.assign(time=self.clock[history["seed"], history["round"]])
 
     @property
     def final(self) -> pd.DataFrame:
@@ -204,16 +266,3 @@ def _frames_inside() -> int:
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("fedlab_utils", "contextlib"):
         frame, depth = frame.f_back, depth + 1
     return depth
-
-
-def _predict(params: fleet.Params, X: Tensor | np.ndarray, task: str) -> Tensor:
-    want = f"X must be rows of {params.sizes[0]} features as federation.transform(frame) makes them"
-    if not isinstance(X, Tensor | np.ndarray):
-        raise ValueError(f"{want}; got a {type(X).__name__}.")
-    if X.ndim != 2 or X.shape[1] != params.sizes[0]:
-        raise ValueError(f"{want}; got shape {tuple(X.shape)}.")
-    if isinstance(X, np.ndarray) and X.dtype.kind not in "biuf":
-        raise ValueError(f"{want}, all of them numbers; got an array of {X.dtype}.")
-    X = torch.as_tensor(X, dtype=params.biases[0].dtype)
-    with torch.no_grad(), fleet.one_thread():
-        return losses.probabilities(fleet.forward(params, X), task)

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from fedlab_utils import fleet
 from fedlab_utils.fleet import losses
 
 ALL = "all"  # stands for all hospitals where a table names one
@@ -105,3 +106,17 @@ def as_frame(values: dict[str, np.ndarray], hospitals: Sequence[str]) -> pd.Data
         "seed": np.repeat(np.arange(n_runs), len(hospitals) + 1),
     }
     return pd.DataFrame(columns | {name: values[name].ravel() for name in METRICS})
+
+
+def predict(params: fleet.Params, X: Tensor | np.ndarray, task: str) -> Tensor:
+    """Class probabilities ``[K, n, classes]`` of rows ``[n, d]`` by K networks; in regression, values ``[K, n, 1]``."""
+    want = f"X must be rows of {params.sizes[0]} features as federation.transform(frame) makes them"
+    if not isinstance(X, Tensor | np.ndarray):
+        raise ValueError(f"{want}; got a {type(X).__name__}.")
+    if X.ndim != 2 or X.shape[1] != params.sizes[0]:
+        raise ValueError(f"{want}; got shape {tuple(X.shape)}.")
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "biuf":
+        raise ValueError(f"{want}, all of them numbers; got an array of {X.dtype}.")
+    X = torch.as_tensor(X, dtype=params.biases[0].dtype)
+    with torch.no_grad(), fleet.one_thread():
+        return losses.probabilities(fleet.forward(params, X), task)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from fedlab_utils._arguments import brief, number, one_of
 from fedlab_utils.federated.aggregators import OpenSum
@@ -20,7 +21,8 @@ from fedlab_utils.privacy import HospitalDP
 
 if TYPE_CHECKING:
     from fedlab_utils.federated.aggregators import Aggregator
-    from fedlab_utils.federated.plan import Here, Plan, Setting
+    from fedlab_utils.federated.plan import Here, Plan
+    from fedlab_utils.federated.setting import Setting
 
 State = tuple[Tensor, ...]
 
@@ -149,8 +151,8 @@ class FedAvgM(Strategy):
 class FedAdam(Strategy):
     """Adam at the server (Reddi et al., arXiv:2003.00295, Algorithm 2).
 
-    Each number of the model moves by up to about `server_lr` a round, however small the updates are, so `server_lr` is
-    mostly far below 1: Flower has 0.1 by default, FLamby 0.01.
+    Each number of the model moves by up to about `server_lr` a round, be updates large or small, unless they are far
+    below `tau`; so `server_lr` is mostly far below 1: Flower has 0.1 by default, FLamby 0.01.
 
     Parameters
     ----------
@@ -162,8 +164,9 @@ class FedAdam(Strategy):
         the paper and in Flower; FLamby's published runs have 1e-8.
     bias_correction
         For the zeros at which both means start: ``"none"`` as in the paper and in FLamby; ``"adam"`` as Adam does
-        (Kingma and Ba, arXiv:1412.6980); ``"flower"`` as Flower's FedAdam does, which takes each round for the next
-        one. (The paper has the square start at tau^2 or more; both libraries start it at 0, and so does this.)
+        (Kingma and Ba, arXiv:1412.6980, Algorithm 1, with `tau` beside the corrected root); ``"flower"`` as Flower's
+        FedAdam does, which takes each round for the next one and adds `tau` to the root as it is. (The paper has the
+        square start at tau^2 or more; both libraries start it at 0, and so does this.)
 
     Raises
     ------
@@ -190,11 +193,12 @@ class FedAdam(Strategy):
         (first, second), (moment, square, turn) = self.betas, state
         moment = first * moment + (1 - first) * mean
         square, turn = self._square(square, mean**2, second), turn + 1  # rounds that came to nothing do not count
-        direction = moment / (square.sqrt() + self.tau)
-        if self.bias_correction != "none":
-            power = turn.double() + (self.bias_correction == "flower")
-            direction = direction * ((1 - second**power).sqrt() / (1 - first**power)).to(direction)
-        return direction, (moment, square, turn)
+        power = turn.double() + (self.bias_correction == "flower")
+        root, gain = (1 - second**power).sqrt().to(mean), 1 / (1 - first**power).to(mean)
+        if self.bias_correction == "none":
+            root = gain = torch.ones_like(root)
+        tau = self.tau * (root if self.bias_correction == "adam" else 1)
+        return gain * root * moment / (square.sqrt() + tau), (moment, square, turn)
 
     def _square(self, square: Tensor, new: Tensor, beta: float) -> Tensor:
         return beta * square + (1 - beta) * new
@@ -309,11 +313,13 @@ class Server:
 
     def __init__(self, plan: Plan) -> None:
         self.lr = torch.tensor(plan.server_lr, dtype=torch.float32).unsqueeze(1)
-        shape = plan.size.shape[1], plan.start.n_parameters
+        shape = plan.size.shape[1], plan.d
+        self._personal = plan.travels.start, plan.start.n_parameters - plan.travels.stop  # numbers before and behind
         weight, pace = torch.tensor(plan.weight), torch.tensor(plan.steps * plan.lr[:, None])
         self._groups: list[list] = []
-        for rule in dict.fromkeys(plan.rules):
-            runs = np.flatnonzero([r == rule for r in plan.rules])
+        keys = [_key(rule) for rule in plan.rules]
+        for key, rule in dict(zip(keys, plan.rules, strict=True)).items():
+            runs = np.flatnonzero([k == key for k in keys])
             place = torch.full((len(plan.rules),), -1)
             place[runs] = torch.arange(len(runs))
             own = (table[runs].float() for table in (weight, pace))
@@ -328,7 +334,8 @@ class Server:
                 added = rule.correction(state, place[run[mine]], hospital[mine])
                 found = added.new_zeros(len(run), added.shape[1]) if found is None else found
                 found[mine] = added
-        return {} if found is None else {"offset": found}
+        # What is personal is not averaged, so nothing drives it apart that could be corrected.
+        return {} if found is None else {"offset": pad(found, self._personal)}
 
     def tells(self) -> dict[int, tuple[str, Tensor]]:
         """For each run in which hospitals are sent more than the model: what that is, and its numbers ``[D]``."""
@@ -362,6 +369,15 @@ class Server:
                 torch.where(old.view(-1, *[1] * (b.dim() - 1)), a, b) for a, b in zip(state, new, strict=True)
             )
         return (self.lr * change).masked_fill(stays, 0)
+
+
+def _key(rule: Strategy) -> Strategy | int:
+    """What equal strategies have in common; one of one's own that can be changed is equal to itself alone."""
+    try:
+        hash(rule)
+    except TypeError:
+        return id(rule)
+    return rule
 
 
 def _alike(pace: Tensor) -> Tensor:

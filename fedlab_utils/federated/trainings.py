@@ -10,10 +10,13 @@ from fedlab_utils import fleet
 from fedlab_utils._arguments import brief, draws, function, number, one_of, whole
 from fedlab_utils.data import Federation, Hospital
 from fedlab_utils.federated.aggregators import Aggregator
+from fedlab_utils.federated.cheating import Attack
+from fedlab_utils.federated.clock import Clock
 from fedlab_utils.federated.compression import Quantise, TopK
-from fedlab_utils.federated.plan import Plan, as_replicates, settled
+from fedlab_utils.federated.plan import Plan, as_replicates
 from fedlab_utils.federated.rounds import carry_out
 from fedlab_utils.federated.runs import FederatedRun
+from fedlab_utils.federated.setting import settled
 from fedlab_utils.federated.strategies import Strategy
 from fedlab_utils.privacy import HospitalDP, RecordDP
 
@@ -32,8 +35,11 @@ def train(
     server_lr: float = 1.0,
     proximal: float = 0.0,
     compress: Quantise | TopK | None = None,
+    personal: str | None = None,
     participation: float = 1.0,
     dropout: float = 0.0,
+    clock: Clock | None = None,
+    attack: Attack | None = None,
     privacy: RecordDP | HospitalDP | None = None,
     aggregator: Aggregator | None = None,
     seeds: int = 1,
@@ -72,6 +78,12 @@ def train(
     compress
         ``federated.Quantise(bits)`` or ``federated.TopK(share)``: updates travel in fewer bytes, which the transcript
         counts. In the open alone; under `RecordDP` noise is in the update before it is compressed.
+    personal
+        ``"head"``: the last layer stays in each hospital, ``"first"``: the first one does. Each hospital's own part
+        starts as the common start and goes on as its last round left it; only the others travel, are clipped, noised,
+        masked and counted. What a hospital then uses is `FederatedRun.personal`; the global model, which `history` and
+        `auc` score, has that part as it was started, and is of no use by itself. Under `RecordDP` noise is in the own
+        part, too, which leaves no hospital anyway; `HospitalDP` clips the shared part of an update.
     participation
         Share of the hospitals drawn for each round, at least one (but see `privacy`).
     dropout
@@ -80,6 +92,12 @@ def train(
         is abandoned: the model stays, `FederatedRun.failed` lists the round, and training goes on. A promise of
         privacy counts a round for each hospital whose update left, also if the round was abandoned then (what was sent
         is masked, but it was sent), and not for one that fell silent: its work was never seen.
+    clock
+        ``federated.Clock(speed={"Harbour": 0.2}, deadline=20)``: simulated time, in which some hospitals are slow. It
+        is in `FederatedRun.clock` and in `history`; who cannot finish by the deadline falls silent or does less.
+    attack
+        What some hospitals do that cheat, such as ``attacks.HideTheIll(["Harbour"])``: other training rows or labels,
+        another update in the place of their own. Test rows stay what they are, and honest hospitals do what they did.
     privacy
         `privacy.RecordDP`: each hospital trains by DP-SGD, so that every patient record is protected, with
         Poisson-sampled batches (an epoch is then n / batch_size steps). `privacy.HospitalDP`: updates are clipped
@@ -87,7 +105,8 @@ def train(
         `participation`, and all count alike. A budget is for all rounds together, and what was really spent stands
         in the ledger.
     aggregator
-        What stands between hospitals and server, such as ``secagg.SecureSum()``; None is the sum in the open. Your own
+        What stands between hospitals and server, such as ``secagg.SecureSum()``, or a rule in the place of the mean,
+        such as ``federated.Median()``; None is the sum in the open. Your own
         is a subclass of `federated.Aggregator`, or any object with its method `aggregate`: what that does not declare
         counts as seen by the server.
     seeds, seed
@@ -111,9 +130,9 @@ def train(
     """
     setting = dict(rounds=rounds, local_epochs=local_epochs, local_steps=local_steps, batch_size=batch_size)
     setting |= dict(lr=lr, optimiser=optimiser, hidden=hidden, strategy=strategy)
-    setting |= dict(server_lr=server_lr, proximal=proximal, compress=compress)
-    setting |= dict(participation=participation, dropout=dropout, privacy=privacy, aggregator=aggregator)
-    setting |= dict(seed=seed, record=record)
+    setting |= dict(server_lr=server_lr, proximal=proximal, compress=compress, personal=personal)
+    setting |= dict(participation=participation, dropout=dropout, clock=clock, attack=attack)
+    setting |= dict(privacy=privacy, aggregator=aggregator, seed=seed, record=record)
     function("on_round", on_round)
     federations = as_replicates(federation, seeds)
     plan = Plan(federations, [settled(federations, setting)])

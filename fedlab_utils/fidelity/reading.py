@@ -1,7 +1,7 @@
 """Tables of strangers: the one place where `synth`, `fidelity` and `attacks` read them, as `data.from_frame` does.
 
 What a column is, and what in it counts as missing or as the same value, is decided in `data` and nowhere else: by
-`reading.read`, `Schema.tidy` and `Schema.labels`.
+`reading.mended`, `Schema.tidy` and `Schema.labels`.
 """
 
 from __future__ import annotations
@@ -78,8 +78,7 @@ def one(frame: pd.DataFrame, **known) -> tuple[pd.DataFrame, Schema]:
     ValueError
         With one sentence, if there is anything in the table that cannot be used.
     """
-    read = reading.read(frame, **known)
-    return read.frame, read.schema
+    return reading.mended(frame, **known)
 
 
 def several(tables: Mapping[str, pd.DataFrame], *, genuine: Sequence[str], target: str | None, fewest: int) -> tuple:
@@ -141,6 +140,6 @@ def _labels(column: pd.Series, known: Schema, stranger: float) -> pd.Series:
 
 
 def _codes(column: pd.Series, numbers: Mapping, stranger: float) -> pd.Series:
-    text = column.astype(object)
-    codes = text.map(numbers).astype(float)
-    return codes.where(codes.notna() | text.isna(), stranger)
+    place, distinct = pd.factorize(column.astype(object))  # each value is looked up once; -1 where there is none
+    codes = [float(numbers.get(value, stranger)) for value in distinct]
+    return pd.Series(np.array([*codes, np.nan])[place], index=column.index, name=column.name)

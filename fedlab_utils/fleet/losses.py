@@ -8,21 +8,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedlab_utils._arguments import brief, one_of
+from fedlab_utils._arguments import brief, columns, fits, one_of
 
 LOSSES = ("binary", "multiclass", "regression")
 Loss = Literal["binary", "multiclass", "regression"]
 
 
 def per_row(outputs: Tensor, y: Tensor, loss: Loss) -> Tensor:
-    """Loss of each row: cross-entropy in nats, or squared error.
+    """Loss of each row: cross-entropy in nats, or squared error, added up over the values of a row.
 
     Parameters
     ----------
     outputs
         What `fleet.forward` returns, ``[K, n, out]``.
     y
-        Labels ``[n, 1]`` or ``[K, n, 1]``: 0 or 1, class numbers, or values.
+        Labels ``[n, 1]`` or ``[K, n, 1]``: 0 or 1, or class numbers; in regression values, ``[n, out]`` or
+        ``[K, n, out]``.
     loss
         ``"binary"``, ``"multiclass"`` or ``"regression"``.
 
@@ -37,12 +38,12 @@ def per_row(outputs: Tensor, y: Tensor, loss: Loss) -> Tensor:
         If `loss` is none of the three, or the shapes of `outputs` and `y` do not fit it.
     """
     _fit(outputs, loss, y)
-    y = y.expand(*outputs.shape[:2], 1)
+    y = y.expand(*outputs.shape[:2], -1)
     if loss == "binary":
         return F.binary_cross_entropy_with_logits(outputs, y.to(outputs), reduction="none").squeeze(2)
     if loss == "multiclass":
         return -outputs.log_softmax(2).gather(2, y.long()).squeeze(2)
-    return (outputs - y).square().squeeze(2)
+    return (outputs - y).square().sum(2)
 
 
 def probabilities(outputs: Tensor, loss: Loss) -> Tensor:
@@ -56,7 +57,7 @@ def probabilities(outputs: Tensor, loss: Loss) -> Tensor:
     Returns
     -------
     Tensor
-        ``[K, n, classes]``, or ``[K, n, 1]`` in regression.
+        ``[K, n, classes]``, or ``[K, n, out]`` in regression.
 
     Raises
     ------
@@ -103,9 +104,9 @@ def _fit(outputs: Tensor, loss: str, *labels: Tensor) -> None:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else brief(outputs)
         raise ValueError(f"outputs must be a tensor [K, n, out], as fleet.forward returns it; got {got}.")
     K, n, width = outputs.shape
-    if (width > 1) != (loss == "multiclass"):
-        raise ValueError(f"loss {loss!r} does not fit networks with {width} outputs.")
+    fits(loss, width)
+    wide = columns(loss, width)
     for y in labels:
-        if not isinstance(y, Tensor) or y.shape not in ((n, 1), (K, n, 1), (1, n, 1)):
+        if not isinstance(y, Tensor) or y.shape not in ((n, wide), (K, n, wide), (1, n, wide)):
             got = tuple(y.shape) if isinstance(y, Tensor) else brief(y)
-            raise ValueError(f"y must be a tensor [{n}, 1] or [{K}, {n}, 1] for these outputs; got {got}.")
+            raise ValueError(f"y must be a tensor [{n}, {wide}] or [{K}, {n}, {wide}] for these outputs; got {got}.")

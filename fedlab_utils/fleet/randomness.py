@@ -26,6 +26,12 @@ NOISE_SHARES = 10  # `federated`, `secagg`: noise that hospitals add to their wo
 CRITIC_COINS, CRITIC_NOISE = 11, 12  # `synth`: rows of a critic's batch, and noise on their sum, of each hospital
 SUMS_NOISE = 13  # `synth`: noise that hospitals add to sums of their rows, of each of them
 COMPRESSION = 14  # `federated`: coins of numbers that travel in fewer bits, of each hospital
+FINE_TUNING = 16  # `federated`: of a hospital that goes on by itself
+GUESSES = 19  # `attacks`: rows from which a reconstruction starts
+STRANGERS = 22  # `attacks`: real rows that a reconstruction is compared with
+SCANS, HIDDEN_PIXELS = 24, 25  # `data`: simulated scans; `anomalies`: which pixels are hidden from a model
+SHUFFLED_PIXELS = 26  # `anomalies`: pixels that change places among scans
+SERVER_BATCHES = 20  # `federated`: batches of a server that trains on rows of its own
 # `synth` trains and samples by (k, 2) and (k, 3), as `federated` draws lotteries: nothing compares the two, and other
 # numbers would change every synthetic patient in the lessons.
 GENERATOR_TRAINING, GENERATOR_SAMPLING = 2, 3

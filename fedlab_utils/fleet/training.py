@@ -16,7 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedlab_utils._arguments import brief, each, finite, labels, one_of, row_numbers, table, vectors, whole
+from fedlab_utils._arguments import (
+    brief,
+    columns,
+    each,
+    finite,
+    fits,
+    flag,
+    labels,
+    one_of,
+    row_numbers,
+    table,
+    vectors,
+    whole,
+)
 from fedlab_utils.fleet.batches import DRAWS, Sampling, n_steps, normal
 from fedlab_utils.fleet.losses import LOSSES, Loss, slopes
 from fedlab_utils.fleet.networks import Params, networks, one_thread, signals
@@ -30,7 +43,6 @@ _PIECE = 100  # models trained at a time: more do not fit into a processor's cac
 _STATES = {"sgd": 0, "momentum": 1, "adam": 2}  # tensors an optimiser remembers for each parameter
 
 
-@torch.no_grad()
 def gradients(
     params: Params,
     X: Tensor,
@@ -39,6 +51,7 @@ def gradients(
     *,
     loss: Loss,
     max_norm: float | Tensor | None = None,
+    create_graph: bool = False,
 ) -> Params:
     """Weighted sum of the rows' gradients, each row clipped first if `max_norm` is given.
 
@@ -47,7 +60,7 @@ def gradients(
     params
         K networks.
     X, y
-        Each model's rows ``[K, B, d]`` and labels ``[K, B, 1]``.
+        Each model's rows ``[K, B, d]`` and labels ``[K, B, 1]``; in regression as many values as outputs.
     weight
         How much each row counts, ``[K, B]``: 1/B gives the gradient of the mean, 0 leaves padding out.
     loss
@@ -55,6 +68,8 @@ def gradients(
     max_norm
         Clip norm C, one for all models or one each ``[K]``: a row's gradient over *all* parameters of its
         model is scaled down to length C if it is longer (Abadi et al., arXiv:1607.00133, Algorithm 1).
+    create_graph
+        Let autograd follow the gradients back to `X`, as ``torch.autograd.grad`` does; without `max_norm` only.
 
     Returns
     -------
@@ -65,29 +80,35 @@ def gradients(
     Raises
     ------
     ValueError
-        If `loss` or `max_norm` cannot be, the shapes of `X`, `y` and `weight` do not fit together, `X` or `weight` is
-        not finite, or `y` holds no labels.
+        If `loss`, `max_norm` or `create_graph` cannot be, the shapes of `X`, `y` and `weight` do not fit together, `X`
+        or `weight` is not finite, or `y` holds no labels.
     """
     one_of("loss", loss, LOSSES)
+    if flag("create_graph", create_graph) and max_norm is not None:
+        raise ValueError("create_graph must be False where max_norm is given: clipped gradients have no graph.")
     K, d = networks(params).n_models, params.sizes[0]
     for name, value in (("X", X), ("y", y), ("weight", weight)):
         if not isinstance(value, Tensor):
             raise ValueError(f"{name} must be a torch tensor; got {type(value).__name__}.")
-    if X.dim() != 3 or y.shape != (*X.shape[:2], 1) or weight.shape != X.shape[:2] or X.shape[::2] != (K, d):
+    fits(loss, params.sizes[-1])
+    wide = columns(loss, params.sizes[-1])
+    if X.dim() != 3 or y.shape != (*X.shape[:2], wide) or weight.shape != X.shape[:2] or X.shape[::2] != (K, d):
         got = f"{tuple(X.shape)}, {tuple(y.shape)} and {tuple(weight.shape)}"
         raise ValueError(
-            f"X, y and weight must be [K, B, d], [K, B, 1] and [K, B], with K = {K} and d = {d}; got {got}."
+            f"X, y and weight must be [K, B, d], [K, B, {wide}] and [K, B], with K = {K} and d = {d}; got {got}."
         )
     X, y, weight = (t.to(params.biases[0]) for t in (X, y, weight))
     if max_norm is not None:
         max_norm = torch.tensor(each("max_norm", max_norm, K, least=_LEAST_NORM))
     finite(X=X, y=y, weight=weight)
     labels(y, params.sizes[-1], loss)
-    return _gradients(params, X, y, weight, loss, max_norm)
+    with torch.set_grad_enabled(create_graph):
+        return _gradients(params, X, y, weight, loss, max_norm)
 
 
 def _gradients(params, X, y, weight, loss, max_norm=None) -> Params:
     """`gradients` of arguments that fit, which stands in every training step."""
+    wide = None
     *inputs, outputs = signals(params, X)
     back = slopes(outputs, y, loss)
     if max_norm is None:
@@ -95,23 +116,33 @@ def _gradients(params, X, y, weight, loss, max_norm=None) -> Params:
     backs = [back]
     for signal, w in zip(reversed(inputs[1:]), reversed(params.weights), strict=False):
         # What entered this layer left a ReLU: where it is 0, the slope is 0 too.
-        backs.append(torch.bmm(backs[-1], w).mul_(signal.sign()))
+        backs.append(torch.bmm(backs[-1], w).mul_(signal.detach().sign()))
     backs.reverse()
     if max_norm is not None:
         length = torch.linalg.vector_norm  # of each row
         squares = sum(length(b, dim=2) ** 2 * (length(a, dim=2) ** 2 + 1) for a, b in zip(inputs, backs, strict=True))
-        if X.dtype == torch.float32 and squares.numel() and not float(squares.max()) < math.inf:
-            # A square beyond 32 bits is infinite, and 0 times infinity would poison the sum of all rows.
-            wide = [t.double() for t in (X, y, weight, max_norm)]
-            return _gradients(params.map(Tensor.double), *wide[:3], loss, wide[3]).map(Tensor.float)
+        beyond = ~(squares < math.inf)  # a square beyond 32 bits is infinite, and would poison the sum of all rows
+        if beyond.any():
+            # These rows alone, or one row would change how all others are computed, which no clipping bounds. What is
+            # beyond 64 bits, too, counts for nothing: a row must not show through a sum that is no number either.
+            if X.dtype == torch.float32:
+                some = (weight * beyond).double()
+                wide = _gradients(params.map(Tensor.double), X.double(), y.double(), some, loss, max_norm.double())
+            gone = beyond.unsqueeze(2)
+            squares, inputs, backs = (
+                squares.masked_fill(beyond, 0),
+                [a.masked_fill(gone, 0) for a in inputs],
+                [b.masked_fill(gone, 0) for b in backs],
+            )
         limit = max_norm.to(X).reshape(-1, 1)
         scale = (limit / squares.sqrt().clamp_min(1e-30)).clamp_max(1) * weight
         for b in backs:
             b.mul_(scale.unsqueeze(2))
-    return Params(
+    found = Params(
         [torch.bmm(b.transpose(1, 2), a) for a, b in zip(inputs, backs, strict=True)],
         [b.sum(1) for b in backs],
     )
+    return found if wide is None else found.map(Tensor.add_, wide.map(Tensor.float))
 
 
 def fit(
@@ -145,7 +176,7 @@ def fit(
     params
         K networks to start from.
     X, y
-        One shared table ``[n, d]`` and its labels ``[n, 1]``.
+        One shared table ``[n, d]`` and its labels ``[n, 1]``; in regression as many values as outputs.
     rows
         K sequences of row numbers; sizes may differ.
     epochs, steps
@@ -248,7 +279,7 @@ def _train(trained, X, y, plan, noise, settings, optimiser, loss) -> None:
         gradient = _gradients(
             views[0],
             X.index_select(0, picked).view(*index.shape, -1),
-            y.index_select(0, picked).view(*index.shape, 1),
+            y.index_select(0, picked).view(*index.shape, -1),
             share,
             loss,
             now.get("max_norm"),

@@ -17,11 +17,13 @@ def course_diagram() -> Figure:
         arrow(ax, (3.1, y), (4.5, y))
         arrow(ax, (7.5, y), (9.0, y))
         arrow(ax, (12.2, y), (15.6, 4.9 + (y - 4.9) * 0.25), style="<|-|>")
-    box(ax, 17.1, 4.9, 2.8, 1.7, "server\n03 averages", PALETTE[1])
+    box(ax, 17.1, 4.9, 2.8, 1.7, "server\n03 averages\n10 if they differ", PALETTE[1])
+    ax.text(1.7, 2.2, "11 if one lies", ha="center", fontsize=10, color=PALETTE[3])
+    ax.text(1.7, 7.33, "12 or scans", ha="center", fontsize=10, color=PALETTE[0])
     ax.text(14.9, 6.75, "05 masks   07 encryption", ha="center", fontsize=10.5, color=PALETTE[2])
-    ax.text(14.9, 2.95, "updates up, model down", ha="center", fontsize=10, color="0.35")
+    ax.text(15.0, 3.05, "updates up, model down,\n13 between machines", ha="center", fontsize=10, color="0.35")
     box(ax, 9.6, 8.2, 17.6, 0.9, "08 the whole: one pipeline, one ledger of every arrow, one report", PALETTE[2])
-    attacker = "06 the attacker: what does each arrow, and the finished model, give away?"
+    attacker = "06, 09 the attacker: what does each arrow, and the finished model, give away?"
     box(ax, 9.6, 0.9, 17.6, 1.0, attacker, PALETTE[3])
     for x in (3.8, 8.25, 13.6, 17.1):  # one at each step that leaves a trace; the server's box is taller
         arrow(ax, (x, 1.5), (x, 2.6 if x < 17 else 3.9), color=PALETTE[3])

@@ -80,7 +80,7 @@ def game(real: np.ndarray, made: np.ndarray, belief: tuple, losses: np.ndarray, 
         right.axhline(ideal, color=color, linestyle=DASHES[2], linewidth=1.4)
         right.text(1.01, ideal, text, color=color, va="center", transform=right.get_yaxis_transform())
     right.axhline(lowest, color="0.15", linestyle=DASHES[1], label=f"the best D: {lowest:.2f}")
-    right.set(xlabel="step", ylabel="loss", title="Losses (dots: if nobody could tell)", ylim=(0, 3))
+    right.set(xlabel="step", ylabel="loss", title="Losses (dotted: if nobody could tell)", ylim=(0, 3))
     parts = [ax.get_legend_handles_labels() for ax in (left, twin)]
     fig.legend(*(a + b for a, b in zip(*parts, strict=True)), loc="outside lower left", ncols=4, frameon=False)
     right.legend(frameon=False, fontsize=9)
@@ -231,7 +231,7 @@ def distances(members: np.ndarray, others: np.ndarray, label: str) -> Figure:
     """
     fig, ax = figure(7, 3.2)
     bins = np.linspace(0, np.quantile(np.concatenate([members, others]), 0.99), 31)
-    ax.hist(others, bins, color=REAL, alpha=0.5, density=True, label="not in them")
+    ax.hist(others, bins, color=REAL, alpha=0.5, density=True, histtype="stepfilled", label="not in them")
     look = dict(histtype="step", linewidth=2, hatch="//")
     ax.hist(members, bins, color=MADE, density=True, label="in the training rows", **look)
     ax.set(xlabel=label, ylabel="patients", yticks=[])
@@ -252,5 +252,5 @@ def _bins(values) -> np.ndarray:
 def _over(ax: Axes, real, made, bins: np.ndarray) -> None:
     """A histogram of made values as a line over that of the real ones."""
     made = np.clip(made, bins[0], bins[-1])  # what lies outside is seen at the edge
-    ax.hist(real, bins, color=REAL, alpha=0.5, density=True, label="real")
+    ax.hist(real, bins, color=REAL, alpha=0.5, density=True, histtype="stepfilled", label="real")
     ax.hist(made, bins, color=MADE, density=True, histtype="step", linewidth=1.6, label="made")

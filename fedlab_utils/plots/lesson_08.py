@@ -56,11 +56,11 @@ def critic_or_sum(
     noise
         Name of the budget -> (steps, noise of one step in lengths of a record).
     curve
-        Critic steps, and AUC of every generator after each of them ``[points, generators]``.
+        Critic steps, of which there may be none yet, and AUC of every generator after each ``[points, generators]``.
     levels
         Name -> AUC of what it is compared with.
     """
-    fig, (left, right) = figure(10.5, 3.9, ncols=2)
+    fig, (left, right) = figure(10.5, 4.2, ncols=2)
     for (name, (steps, values)), color, dashes, marker in zip(noise.items(), PALETTE, DASHES, MARKERS, strict=False):
         left.plot(steps, values, color=color, linestyle=dashes, marker=marker, linewidth=2, label=name)
     left.set(xscale="log", xlabel="steps that share the budget")
@@ -72,13 +72,16 @@ def critic_or_sum(
         axis.set_ticks([], minor=True)
     left.legend(frameon=False)
     x, values = curve
-    mid, spread = values.mean(1), values.std(1, ddof=1)
-    band(right, x, np.maximum(mid - spread, 0), mid, np.minimum(mid + spread, 1), label="private GAN", color=PALETTE[3])
+    if len(x):
+        mid, spread = values.mean(1), values.std(1, ddof=1)
+        low, high = np.maximum(mid - spread, 0), np.minimum(mid + spread, 1)
+        band(right, x, low, mid, high, label="private GAN", color=PALETTE[3])
     colors = (PALETTE[0], PALETTE[2], PALETTE[7])
     for (name, height), dashes, color in zip(levels.items(), DASHES[1:], colors, strict=False):
         right.axhline(height, color=color, linestyle=dashes, linewidth=1.8, label=name)
     right.set(xlabel="critic steps", ylabel="AUC on real test patients", ylim=(0.4, 0.85))
-    right.legend(frameon=False, loc="center left", bbox_to_anchor=(0.0, 0.66), fontsize=9)
+    handles, labels = right.get_legend_handles_labels()  # above: a curve may lie anywhere
+    fig.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
     return fig
 
 

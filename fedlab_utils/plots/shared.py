@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from fedlab_utils.plots.style import MARKERS, PALETTE, figure
 
-_SHARES = ("auc", "accuracy")
+_SHARES = ("auc", "accuracy", "missed", "flagged")
 _LEVELS = (PALETTE[3], PALETTE[1], PALETTE[7], PALETTE[0], PALETTE[2])  # from the most telling to the least
 
 
@@ -145,7 +145,7 @@ def arms(values: pd.DataFrame, metric: str) -> np.ndarray:
     values
         Columns mean and std.
     metric
-        What they are of; "auc" and "accuracy" are shares.
+        What they are of; "auc", "accuracy", "missed" and "flagged" are shares.
     """
     spread = np.tile(values["std"].fillna(0), (2, 1))
     return np.minimum(spread, [values["mean"], 1 - values["mean"]]) if metric in _SHARES else spread

@@ -14,6 +14,7 @@ import threading
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
@@ -172,11 +173,17 @@ def png(figure: Figure, scale: int = 1) -> bytes:
     """
     if not isinstance(figure, Figure):
         raise ValueError(f"figure must be a matplotlib Figure, not {type(figure).__name__}")
-    raw, small = io.BytesIO(), io.BytesIO()
     with _rendering:
-        # uncompressed, which is quick; and a PNG knows its size, which is not always the one that inches suggest
-        figure.savefig(raw, format="png", dpi=DPI * scale, pil_kwargs={"compress_level": 0})
-    few = Image.open(raw).convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        before, usual = figure.canvas, figure.dpi
+        try:
+            figure.dpi, canvas = DPI * scale, FigureCanvasAgg(figure)
+            canvas.draw()  # once; `savefig` draws everything twice, and the second time is what it keeps
+            raw = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+        finally:
+            figure.dpi = usual
+            figure.set_canvas(before)  # a window, if it has one
+    small = io.BytesIO()
+    few = raw.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(small, format="png")
     return small.getvalue()
 

@@ -240,22 +240,27 @@ def _hopeless(events: Events, delta: float) -> bool:
 
 
 def _by_rdp(events: Events, delta: float) -> float:
-    from fedlab_utils.privacy.events import BLANK, WHOLE_ORDERS, RdpAccountant, SharedNoiseDpEvent
+    from fedlab_utils.privacy.events import BLANK, FEW_ORDERS, WHOLE_ORDERS, RdpAccountant, SharedNoiseDpEvent
 
     shared = any(isinstance(event, SharedNoiseDpEvent) for event, _ in events)
-    accountant = RdpAccountant(WHOLE_ORDERS if shared else None, BLANK)
-    with _quiet():
-        for event, count in events:
-            accountant.add(_renyi(event, shared), count)
-        return float(accountant.get_epsilon(delta))
+    # Every order gives a bound, and an order takes as long as it is high: the high ones are for when they may be best.
+    for orders in (FEW_ORDERS, WHOLE_ORDERS) if shared else (None,):
+        accountant = RdpAccountant(orders, BLANK)
+        with _quiet():
+            for event, count in events:
+                accountant.add(_renyi(event, orders), count)
+            spent, best = accountant.get_epsilon_and_optimal_order(delta)
+        if best != FEW_ORDERS[-1]:
+            break
+    return float(spent)
 
 
 @lru_cache(maxsize=4096)
-def _renyi(event: object, shared: bool) -> np.ndarray:
+def _renyi(event: object, orders: range | None) -> np.ndarray:
     """What an event costs at each order, ``[orders]``; a ledger that grows asks for the same ones again."""
-    from fedlab_utils.privacy.events import BLANK, WHOLE_ORDERS, RdpAccountant
+    from fedlab_utils.privacy.events import BLANK, RdpAccountant
 
-    return RdpAccountant(WHOLE_ORDERS if shared else None, BLANK).compose(event).costs
+    return RdpAccountant(orders, BLANK).compose(event).costs
 
 
 def _by_pld(events: Events, delta: float) -> float:

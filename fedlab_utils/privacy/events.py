@@ -21,6 +21,7 @@ from scipy.special import gammaln, ive, logsumexp
 
 BLANK = NeighboringRelation.REPLACE_SPECIAL  # a unit's record, or a blank that adds nothing to a sum
 WHOLE_ORDERS = range(2, 257)  # the bound of Skellam noise is proven for whole orders above 1 only
+FEW_ORDERS = range(2, 65)  # the best of all is mostly among these
 _NEVER = 1e-40  # chance
 _LARGEST = 1e8  # variance of a sum whose law is written out, number by number
 

@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fedlab_utils._arguments import draws, flag, number, uploads, whole
-from fedlab_utils.federated import Aggregator
-from fedlab_utils.federated.aggregators import Round
+from fedlab_utils.federated.aggregators import Aggregator, Round
 from fedlab_utils.secagg.grid import Grid, decode, encode
 from fedlab_utils.secagg.in_process import WHAT, Parcel, run, sizes
 from fedlab_utils.secagg.messages import (

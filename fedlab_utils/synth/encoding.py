@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from fedlab_utils._arguments import brief, numbers, one_of, whole
+from fedlab_utils.data import cells
 from fedlab_utils.data import schema as schemas
 from fedlab_utils.fidelity import reading
 from fedlab_utils.synth import grids
@@ -135,13 +136,12 @@ class Column:
 
     def codes(self, column: pd.Series) -> np.ndarray:
         """Number of each row's category, missing last, -1 for values that are none of them."""
-        number = {text: k for k, text in enumerate(_texts(self.values))}
+        number = {cells.known_text(value): k for k, value in enumerate(self.values)}
+        unknown = len(self.values) if self.missing else -1
         # Of each value only its first occurrence is read: text is slow, and there are few values.
-        place, distinct = pd.factorize(column.astype(object), use_na_sentinel=False)
-        text = schemas.as_text(pd.Series(distinct, dtype=object))
-        stranger = text.notna() if self.missing else np.ones(len(text), bool)
-        code = text.map(number)
-        return code.fillna(-1).where(code.notna() | stranger, len(self.values)).to_numpy(int)[place]
+        place, distinct = pd.factorize(column.astype(object))
+        texts = map(cells.known_text, distinct)
+        return np.array([unknown if t is None else number.get(t, -1) for t in texts] + [unknown])[place]
 
     def _fine(self, numbers: np.ndarray) -> np.ndarray:
         """Each number moved to the nearest value that the column can have."""

@@ -34,6 +34,7 @@ from fedlab_utils.privacy import Entry, Mechanism, RecordDP
 from fedlab_utils.synth import critics as real_side
 from fedlab_utils.synth import gan
 from fedlab_utils.synth.critics import Hospitals, Setting, gradients, together
+from fedlab_utils.synth.players import Adam
 
 _BETAS = (0.5, 0.9)  # of Adam; with (0.9, 0.999) a GAN goes round in circles
 _LARGEST = 1e3  # of an encoded number: squares of larger ones could leave 32 bits
@@ -126,9 +127,8 @@ class Server:
     def begin(self, rates: Rates) -> None:
         """Go on with other rates, and with optimisers that remember nothing."""
         self._rates, self._done = rates, 0
-        adam = dict(betas=_BETAS, fused=True)
-        self._slow = torch.optim.Adam(self.generator.tensors(), lr=rates.lr, **adam)
-        self._fast = torch.optim.Adam(self.critics.tensors(), lr=rates.critic_lr, **adam)
+        self._slow = Adam(self.generator.tensors(), rates.lr, _BETAS)
+        self._fast = Adam(self.critics.tensors(), rates.critic_lr, _BETAS)
 
     def critic_step(self, on_real: Tensor) -> None:
         """One step of the critics, from the mean gradient of a real row ``[K, D]``; now and then one of the others."""
@@ -138,9 +138,7 @@ class Server:
         each = made.new_full(made.shape[:2], 1 / rates.made)
         (on_made,), scores = gradients(self.critics, made, each, real=False, max_norm=rates.max_norm)
         together = self.critics.like(on_real.to(on_made) + on_made)
-        for tensor, gradient in zip(self.critics.tensors(), together.tensors(), strict=True):
-            tensor.grad = gradient.contiguous()
-        self._fast.step()
+        self._fast.step([t.contiguous() for t in together.tensors()])
         if rates.steepest is not None:
             _flatten(self.critics, rates.steepest)
         self._done += 1
@@ -151,9 +149,7 @@ class Server:
         scores = gan.forward(self.critics, self._make(min(self._rates.made, _MADE_FOR_THE_GENERATOR))).squeeze(2)
         loss = F.softplus(-scores).mean(1)
         tensors = self.generator.tensors()
-        for tensor, gradient in zip(tensors, torch.autograd.grad(loss.sum(), tensors), strict=True):
-            tensor.grad = gradient.contiguous()
-        self._slow.step()
+        self._slow.step([t.contiguous() for t in torch.autograd.grad(loss.sum(), tensors)])
         n = len(self.losses)
         with torch.no_grad():
             keep = min(self._rates.average, n / (n + 10))  # early weights are forgotten sooner

@@ -28,9 +28,13 @@ from torch.nn import functional as F
 
 from fedlab_utils import fleet
 from fedlab_utils.fleet import Params
+from fedlab_utils.synth import players
+from fedlab_utils.synth.players import LEAK as LEAK
+from fedlab_utils.synth.players import Players
+from fedlab_utils.synth.players import forward as forward
+from fedlab_utils.synth.players import slope as slope
 
 NOISE = 32  # numbers of noise that the generator starts from
-LEAK = 0.2  # slope of LeakyReLU below zero
 _MOST_OFTEN = 10  # times that a row with a rare label is drawn for once that it would be without balancing
 
 
@@ -74,31 +78,6 @@ class Layout:
         return self.given[1] - self.given[0]
 
 
-def forward(params: Params, X: Tensor) -> Tensor:
-    """Outputs ``[K, n, out]`` of networks with LeakyReLU, from ``[K, n, in]``."""
-    for last, (weight, bias) in enumerate(zip(params.weights, params.biases, strict=True), 1 - len(params.biases)):
-        X = torch.baddbmm(bias.unsqueeze(1), X, weight.transpose(1, 2))
-        X = X if last == 0 else F.leaky_relu(X, LEAK)
-    return X
-
-
-def slope(params: Params, X: Tensor) -> Tensor:
-    """Derivative of the critic's score by its input, ``[K, n, in]``, as a formula that autograd can follow.
-
-    The activations are straight lines with a kink: which side of the kink a unit is on does not change with the
-    weights (almost everywhere), so the slope is a product of weight matrices with some rows scaled down.
-    """
-    sides = []
-    with torch.no_grad():
-        for weight, bias in zip(params.weights[:-1], params.biases[:-1], strict=True):
-            X = F.leaky_relu(torch.baddbmm(bias.unsqueeze(1), X, weight.transpose(1, 2)), LEAK)
-            sides.append((X > 0).to(X).mul_(1 - LEAK).add_(LEAK))
-    back = params.weights[-1].expand(-1, X.shape[1], -1)
-    for side, weight in zip(reversed(sides), reversed(params.weights[:-1]), strict=True):
-        back = torch.bmm(back * side, weight)
-    return back
-
-
 def generate(params: Params, layout: Layout, label: Tensor, noise: Tensor, gumbel: Tensor) -> Tensor:
     """Encoded rows ``[K, n, width]`` out of noise.
 
@@ -115,27 +94,38 @@ def generate(params: Params, layout: Layout, label: Tensor, noise: Tensor, gumbe
     gumbel
         ``[K, n, width]``, from the Gumbel distribution: the largest of logit + Gumbel noise is a draw from softmax.
     """
-    made = forward(params, torch.cat([noise, label], 2))
+    return _rows(forward(params, torch.cat([noise, label], 2)), layout, label, gumbel)
+
+
+def _rows(outputs: Tensor, layout: Layout, label: Tensor, gumbel: Tensor) -> Tensor:
+    """Outputs of the generators as encoded rows, both ``[K, n, width]``."""
+    made = outputs.permute(2, 0, 1)  # column by column: choices are among columns
     if layout.choices:
-        spare = made.new_full((*made.shape[:2], 1), -1e9)  # a column never chosen, which fills groups up
-        groups = torch.cat([made + gumbel, spare], 2).index_select(2, layout.groups.flatten())
-        chosen = _choose(groups.view(*made.shape[:2], *layout.groups.shape), layout.temperature).flatten(2)
-        made = torch.cat([made, spare], 2).index_copy(2, layout.groups.flatten(), chosen)[..., :-1]
+        made, where = made.contiguous(), layout.groups.T.flatten()
+        spare = made.new_full((1, *made.shape[1:]), -1e9)  # a column never chosen, which fills groups up
+        groups = torch.cat([made + gumbel.permute(2, 0, 1), spare]).index_select(0, where)
+        chosen = _choose(groups.view(*layout.groups.T.shape, *made.shape[1:]), layout.temperature)
+        made = torch.cat([made, spare]).index_copy(0, where, chosen.flatten(0, 1))[:-1]
     if layout.n_given:
         start, end = layout.given
-        made = torch.cat([made[..., :start], label, made[..., end:]], 2)
+        made = torch.cat([made[:start], label.permute(2, 0, 1), made[end:]])
     if layout.switched.numel():  # a missing number is 0, as in the real rows
         number, gone = layout.switched
-        made = made.index_copy(2, number, made.index_select(2, number) * (1 - made.index_select(2, gone)))
-    return made
+        made = made.index_copy(0, number, made.index_select(0, number) * (1 - made.index_select(0, gone)))
+    return made.permute(1, 2, 0).contiguous()
 
 
 def _choose(noisy: Tensor, temperature: float) -> Tensor:
-    """1 for the largest along the last axis and 0 for the others; the gradient is that of a softmax."""
-    hard = torch.zeros_like(noisy).scatter_(-1, noisy.argmax(-1, keepdim=True), 1.0)
+    """1 for the first largest along the first axis and 0 for the others; the gradient is that of a softmax."""
+    largest = noisy.detach() == noisy.detach().amax(0)
+    taken = largest[0].clone()
+    for one in largest[1:]:  # several may be equally large
+        one &= ~taken
+        taken |= one
+    hard = largest.to(noisy)
     if not noisy.requires_grad:
         return hard
-    soft = (noisy / temperature).softmax(-1)
+    soft = (noisy / temperature).movedim(0, -1).softmax(-1).movedim(-1, 0)
     return hard + (soft - soft.detach())  # exactly 0 or 1
 
 
@@ -147,8 +137,11 @@ def draw_noise(layout: Layout, n: int, rngs: Sequence[np.random.Generator]) -> t
     noise, gumbel
         float32, ``[K, n, NOISE]`` and ``[K, n, width]``.
     """
-    noise = np.stack([rng.standard_normal((n, NOISE), dtype=np.float32) for rng in rngs])
-    flat = np.stack([rng.random((n, layout.width), dtype=np.float32) for rng in rngs])
+    noise = np.empty((len(rngs), n, NOISE), np.float32)
+    flat = np.empty((len(rngs), n, layout.width), np.float32)
+    for k, rng in enumerate(rngs):
+        rng.standard_normal(out=noise[k], dtype=np.float32)
+        rng.random(out=flat[k], dtype=np.float32)
     # Kept off 0 and 1, for which the Gumbel noise would be infinite.
     return torch.from_numpy(noise), -torch.log(-torch.log(torch.from_numpy(flat).clamp(1e-7, 1 - 1e-6)))
 
@@ -222,53 +215,146 @@ def train(
         After each step: averaged generator weights (changed in place as training goes on), and losses ``[K]``.
     """
     n_models, batch = len(rows), min(batch_size, max(map(len, rows))) * pack
-    makers = fleet.init(n_models, (NOISE + layout.n_given, *hidden, layout.width), seed=rngs)
-    critics = fleet.init(n_models, (layout.width * pack, *hidden, 1), seed=rngs)
-    averaged = makers.clone()
-    optimisers = []
-    for params, rate in ((makers, lr), (critics, critic_lr)):
-        for tensor in params.tensors():
-            tensor.requires_grad_()
-        optimisers.append(torch.optim.Adam(params.tensors(), lr=rate, betas=(0.5, 0.9), fused=True))
+    makers = Players(fleet.init(n_models, (NOISE + layout.n_given, *hidden, layout.width), seed=rngs), lr)
+    critics = Players(fleet.init(n_models, (layout.width * pack, *hidden, 1), seed=rngs), critic_lr)
+    averaged = makers.flat.clone()
+    smooth = makers.views(averaged)
     wasserstein = method == "wgan_gp"
     chances = [balanced(data[torch.from_numpy(r), slice(*layout.given)]) for r in rows]
 
-    def batches() -> tuple[Tensor, Tensor]:
-        """Real rows, and made rows with the same labels: how often a label occurs gives nothing away."""
+    def batches() -> tuple[Tensor, Tensor, Tensor]:
+        """Real rows, and what is needed to make rows with the same labels: how often one occurs gives nothing away."""
         places = [np.searchsorted(c, rng.random(batch), "right") for c, rng in zip(chances, rngs, strict=True)]
-        index = np.stack([r[place] for r, place in zip(rows, places, strict=True)])
-        real = data[torch.from_numpy(index)]
-        noise, gumbel = draw_noise(layout, batch, rngs)
-        return real, generate(makers, layout, real[..., slice(*layout.given)], noise, gumbel)
+        index = np.concatenate([r[place] for r, place in zip(rows, places, strict=True)])
+        real = data.index_select(0, torch.from_numpy(index)).view(n_models, batch, -1)
+        return real, *draw_noise(layout, batch, rngs)
 
     def packed(some: Tensor) -> Tensor:
         return some.reshape(n_models, batch // pack, -1)
 
     for step in range(1, steps + 1):
+        drawn, mixes = [], []
         for _ in range(critic_steps):
-            with torch.no_grad():
-                real, made = map(packed, batches())
-            scores = forward(critics, torch.cat([real, made], 1)).squeeze(2)
-            on_real, on_made = scores[:, : real.shape[1]], scores[:, real.shape[1] :]
-            if wasserstein:  # between a real row and a made one the slope of the best critic is 1 (Gulrajani et al.)
-                mix = torch.from_numpy(np.stack([rng.random((real.shape[1], 1), dtype=np.float32) for rng in rngs]))
-                steepness = slope(critics, real + mix * (made - real)).square().sum(2).add(1e-12).sqrt()
-                critic_loss = (on_made - on_real).mean(1) + penalty * (steepness - 1).square().mean(1)
-            else:
-                critic_loss = (F.softplus(-on_real) + F.softplus(on_made)).mean(1)
-            _descend(optimisers[1], critics, critic_loss)
-        on_made = forward(critics, packed(batches()[1])).squeeze(2)
-        maker_loss = (-on_made if wasserstein else F.softplus(-on_made)).mean(1)
-        _descend(optimisers[0], makers, maker_loss)
-        with torch.no_grad():
-            keep = min(average, (step - 1) / (step + 9))  # early weights are forgotten sooner
-            averaged.map(lambda old, new, w=1 - keep: old.lerp_(new, w), makers)
-        yield averaged, maker_loss.detach().numpy().copy(), critic_loss.detach().numpy().copy()
+            drawn.append(batches())
+            if wasserstein:
+                size = (batch // pack, 1)
+                mixes.append(torch.from_numpy(np.stack([rng.random(size, dtype=np.float32) for rng in rngs])))
+        # The generators wait meanwhile, so that all their answers are made at once.
+        real, noise, gumbel = (torch.cat(parts, 1) for parts in zip(*drawn, strict=True))
+        answers = generate(makers.params, layout, real[..., slice(*layout.given)], noise, gumbel).split(batch, 1)
+        for (real, *_), made, mix in zip(drawn, answers, mixes or [None] * critic_steps, strict=True):
+            critic_loss = _critic_slopes(critics, packed(real), packed(made), mix, penalty)
+            critics.step()
+        real, *chance = batches()
+        maker_loss = _maker_slopes(makers, critics, layout, real[..., slice(*layout.given)], *chance, pack, wasserstein)
+        makers.step()
+        keep = min(average, (step - 1) / (step + 9))  # early weights are forgotten sooner
+        averaged.lerp_(makers.flat, 1 - keep)
+        yield smooth, maker_loss.numpy(), critic_loss.numpy()
 
 
-def _descend(optimiser: torch.optim.Optimizer, params: Params, losses: Tensor) -> None:
-    """One step on each model's own loss: the gradient of their sum holds each model's in that model's place."""
-    tensors = params.tensors()
-    for tensor, gradient in zip(tensors, torch.autograd.grad(losses.sum(), tensors), strict=True):
-        tensor.grad = gradient.contiguous()  # the fused optimiser does not look at strides
-    optimiser.step()
+def _lost(scores: Tensor, sign: Tensor, wasserstein: bool) -> tuple[Tensor, Tensor]:
+    """Loss of each score ``[K, n, 1]`` and its derivative: it should be high where `sign` is -1, and low where it is 1.
+
+    The minimax game's loss is softplus(sign score), minus the logarithm of what the critic says to the right answer.
+    """
+    signed = scores * sign
+    if wasserstein:
+        return signed, sign.expand_as(scores)
+    return F.softplus(signed), signed.sigmoid().mul_(sign)
+
+
+def _back_to_outputs(outputs: Tensor, layout: Layout, gumbel: Tensor, rows: Tensor, back: Tensor) -> Tensor:
+    """The slope by the generators' outputs, from that by the rows that `_rows` made of them; all ``[K, n, width]``.
+
+    Where a choice was made it is the slope of a softmax.
+    """
+    back = back.permute(2, 0, 1).contiguous()  # column by column, as in `_rows`
+    if layout.switched.numel():
+        number, gone = layout.switched
+        slope, values = back.index_select(0, number), outputs.permute(2, 0, 1).index_select(0, number)
+        back.index_add_(0, gone, slope * values, alpha=-1)
+        back.index_copy_(0, number, slope * (1 - rows.permute(2, 0, 1).index_select(0, gone)))
+    if layout.n_given:
+        back[slice(*layout.given)] = 0
+    if layout.choices:
+        where, shape = layout.groups.T.flatten(), (*layout.groups.T.shape, *back.shape[1:])
+        spare = back.new_full((1, *back.shape[1:]), -1e9)
+        noisy = torch.cat([(outputs + gumbel).permute(2, 0, 1), spare]).index_select(0, where)
+        soft = (noisy.view(shape) / layout.temperature).movedim(0, -1).softmax(-1).movedim(-1, 0)
+        back = torch.cat([back, torch.zeros_like(spare)])
+        down = back.index_select(0, where).view(shape)
+        down = (down - (down * soft).sum(0)).mul_(soft).div_(layout.temperature)
+        back = back.index_copy_(0, where, down.flatten(0, 1))[:-1]
+    return back.permute(1, 2, 0).contiguous()
+
+
+@torch.no_grad()
+def _maker_slopes(
+    makers: Players,
+    critics: Players,
+    layout: Layout,
+    label: Tensor,
+    noise: Tensor,
+    gumbel: Tensor,
+    pack: int,
+    wasserstein: bool,
+) -> Tensor:
+    """Work out the generators' slopes, for rows that are made as by `generate` and packed; the losses ``[K]``."""
+    inputs, sides = players.signals(makers.params, torch.cat([noise, label], 2))
+    outputs = players.outputs(makers.params, inputs[-1])
+    rows = _rows(outputs, layout, label, gumbel)
+    seen, kinks = players.signals(critics.params, rows.view(len(rows), rows.shape[1] // pack, -1))
+    losses, back = _lost(players.outputs(critics.params, seen[-1]), torch.tensor(-1.0), wasserstein)
+    weights = critics.params.weights
+    back = players.backwards(weights, kinks, (back / losses.shape[1]) * weights[-1])[-1]
+    makers.learn(inputs, sides, _back_to_outputs(outputs, layout, gumbel, rows, back.view_as(rows)))
+    return losses.mean((1, 2))
+
+
+@torch.no_grad()
+def _critic_slopes(critics: Players, real: Tensor, made: Tensor, mix: Tensor | None, penalty: float) -> Tensor:
+    """Work out the critics' slopes.
+
+    Parameters
+    ----------
+    critics
+        K critics.
+    real, made
+        Packed rows ``[K, m, in]``.
+    mix
+        Where between real and made the slope of the score is looked at, ``[K, m, 1]``; None for the minimax game.
+    penalty
+        Weight of that slope's squared distance from 1.
+
+    Returns
+    -------
+    Tensor
+        Losses ``[K]``.
+    """
+    m = real.shape[1]
+    between = [] if mix is None else [real + mix * (made - real)]
+    inputs, sides = players.signals(critics.params, torch.cat([real, made, *between], 1))
+    judged = [into[:, : 2 * m] for into in inputs]
+    sign = torch.tensor([-1.0, 1.0]).repeat_interleave(m)[:, None]
+    losses, back = _lost(players.outputs(critics.params, judged[-1]), sign, mix is not None)
+    critics.learn(judged, [side[:, : 2 * m] for side in sides], back / m)
+    losses = losses.sum((1, 2)) / m
+    if mix is None:
+        return losses
+    return losses + penalty * _add_penalty(critics, [side[:, 2 * m :] for side in sides], penalty)
+
+
+def _add_penalty(critics: Players, sides: Sequence[Tensor], penalty: float) -> Tensor:
+    """Add the slopes of the penalty, for rows on these sides of the kinks; the mean square itself ``[K]``."""
+    weights, slopes = critics.params.weights, critics.slopes.weights
+    *backs, gradient = players.backwards(weights, sides, weights[-1])
+    steepness = gradient.square().sum(2, keepdim=True).add_(1e-12).sqrt_()
+    too_steep = steepness - 1
+    share = torch.tensor(penalty) / gradient.shape[1]
+    back = gradient.mul_((too_steep * share).div_(steepness).mul_(2))
+    for weight, slope_, side, into in zip(weights, slopes, sides, reversed(backs), strict=False):
+        slope_.baddbmm_(into.transpose(1, 2), back)
+        back = torch.bmm(back, weight.transpose(1, 2)).mul_(side)
+    slopes[-1].add_(back.sum(1, keepdim=True))
+    return too_steep.square_().mean((1, 2))

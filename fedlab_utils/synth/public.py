@@ -164,7 +164,8 @@ def _may_be_missing(name: str, known: Schema, parts: list[pd.Series], told: dict
 def _number(name: str, gap: bool, known: Schema, parts: list[pd.Series], told: dict, promised: bool) -> Column:
     """A column of numbers, linear between its bounds."""
     dtype, bounds, step = str(parts[0].dtype), known.bounds.get(name), known.granularity.get(name)
-    numbers = [rows.dropna().to_numpy(float) for rows in parts if rows.notna().any()]
+    asked = bounds is None or (step is None and not promised)
+    numbers = [rows.dropna().to_numpy(float) for rows in parts if rows.notna().any()] if asked else []
     if bounds is None:
         bounds = min(map(np.min, numbers), default=0.0), max(map(np.max, numbers), default=0.0)
         told.setdefault("bounds", []).append(name)

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from fedlab_utils.fleet import one_thread
 from fedlab_utils.synth.levels import Levels
+from fedlab_utils.synth.players import Adam
 from fedlab_utils.synth.releases import Releases, Sum
 from fedlab_utils.synth.simple import Arrays, inverse_normal, latent, steps_of
 
@@ -39,6 +40,7 @@ _SPARE = 2.0  # by how much the squared length of a record's scores may exceed i
 _LEAST = 1e-6  # share of a level that no noisy count speaks for
 _ROWS, STEPS, _RATE = 1000, 400, 0.1  # of the relaxed projection: rows of all labels, steps, learning rate
 _FEWEST = 20  # rows of one label, however many labels there are
+_FARTHEST = 40.0  # logarithm of a weight: so far apart all chances are 0 or 1, and none of them overflows
 
 
 @dataclass(frozen=True)
@@ -342,23 +344,21 @@ def _outer(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
 def _relaxed(targets: Tensor, sizes: Sequence[int], rng: np.random.Generator, bar: Callable) -> Tensor:
     """Rows of chances ``[classes, rows, width]`` whose mean outer product is near the targets beside the diagonal."""
     classes, width = targets.shape[:2]
-    apart = torch.zeros(width, width)
-    for block in _blocks(sizes):
-        apart[block] = 1
-    apart += apart.T.clone()
     start = rng.standard_normal((classes, max(_ROWS // classes, _FEWEST), width)).astype(np.float32) / 2
-    rows = torch.from_numpy(start).requires_grad_()
-    optimiser = torch.optim.Adam([rows], lr=_RATE)
+    rows = torch.from_numpy(start)
+    into = torch.block_diag(*[torch.ones(size, 1) for size in sizes])  # 1 where a place is of a column
+    back, apart = into.T.contiguous(), 1 - into @ into.T
+    adam = Adam([rows], _RATE)
+
+    def chances() -> Tensor:
+        weights = rows.exp()
+        return weights.mul_((1 / (weights @ into)) @ back)
+
     with one_thread():
         for _ in bar(range(STEPS)):
-            chances = _softmax(rows, sizes)
-            made = chances.transpose(1, 2) @ chances / chances.shape[1]
-            loss = ((made - targets) * apart).square().sum()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        return _softmax(rows.detach(), sizes)
-
-
-def _softmax(rows: Tensor, sizes: Sequence[int]) -> Tensor:
-    return torch.cat([part.softmax(-1) for part in rows.split(list(sizes), -1)], -1)
+            shares = chances()
+            far = (shares.transpose(1, 2) @ shares / shares.shape[1] - targets).mul_(apart)
+            pull = (shares @ far.mul_(4 / shares.shape[1])).mul_(shares)  # of the sum of squares of `far`
+            adam.step([pull.sub_(shares * (pull @ into @ back))])
+            rows.clamp_(-_FARTHEST, _FARTHEST)
+        return chances()

@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,13 @@ from pathlib import Path
 import pandas as pd
 
 from fedlab_utils import system
+from fedlab_utils._command import DONE, exit_code
+from fedlab_utils._command import FAILED as FAILED
+from fedlab_utils._command import WRONG as WRONG
 from fedlab_utils.system import own_table
 from fedlab_utils.system.outcome import STAGES, Outcome
 from fedlab_utils.system.settings import Settings
 
-DONE, FAILED, WRONG = 0, 1, 2  # exit codes
 LIMITS = own_table.Limits(size=200_000_000, lines=1_000_000, columns=1_000)
 _MOST_LETTERS = 400_000  # bytes of a file of settings; it has a limit of its own in characters
 
@@ -39,20 +40,8 @@ class Wrong(ValueError):
 def main(arguments: Sequence[str]) -> int:
     """Run what the command line asks for; returns the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        return _run(options)
-    except ValueError as error:
-        _complain(str(error))
-        return WRONG
-    except OSError as error:
-        _complain(f"{error.filename or 'A file'}: {error.strerror or type(error).__name__}. No report was written.")
-    except KeyboardInterrupt:
-        _complain("Stopped. No report was written.")
-    except Exception as error:  # what nobody thought of; its own words may hold a value of the table
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}, line {last.lineno}"
-        _complain(f"{type(error).__name__} in {where}: this should not happen. No report was written.")
-    return FAILED
+    left = "No report was written."
+    return exit_code(lambda: _run(options), after=left, stopped=left)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -164,10 +153,6 @@ def _say(text: str) -> None:
 
 def _note(message, category, filename, lineno, file=None, line=None) -> None:
     _say(f"note: {' '.join(str(message).split())}")
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(f"{' '.join(text.split())}\n")
 
 
 if __name__ == "__main__":

@@ -157,7 +157,8 @@ class Desk:
             wanted = getattr(d, name)
             if wanted in there:
                 self.controls[name].value = wanted
-        self.controls["drop"].value = tuple({*self.controls["drop"].value, *(c for c in d.drop if c in there)})
+        named = (c for c in d.drop if c in there)
+        self.controls["drop"].value = tuple(dict.fromkeys((*named, *self.controls["drop"].value)))
 
     def _grey(self, _change=None) -> None:
         """Grey out what means nothing as the others stand."""

@@ -7,7 +7,7 @@ One ledger holds everything that touched a patient; a row that is used twice is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,8 +20,9 @@ from fedlab_utils.data import Federation
 from fedlab_utils.data.hospitals import dealing
 from fedlab_utils.data.schema import Schema
 from fedlab_utils.federated.diary import TESTED
-from fedlab_utils.federated.plan import Plan, as_replicates, settled
+from fedlab_utils.federated.plan import Plan, as_replicates
 from fedlab_utils.federated.runs import FederatedRun
+from fedlab_utils.federated.setting import settled
 from fedlab_utils.privacy import HospitalDP, Ledger, RecordDP
 from fedlab_utils.privacy.ledger import FOLLOWS, NOT_PRIVATE
 from fedlab_utils.secagg.messages import Setup
@@ -45,18 +46,20 @@ def run(
     *,
     federation: Federation | Sequence[Federation] | None = None,
     table: pd.DataFrame | None = None,
+    earlier: Outcome | Iterable[Outcome] = (),
     on_progress: Progress | None = None,
 ) -> Outcome:
-    """Run a system, all stages that its settings ask for.
+    """Run a system, all stages that its `settings` ask for.
 
     Parameters
     ----------
-    settings
-        The system.
     federation
         Hospitals that are there already, one split or several; they take the place of ``settings.data``.
     table
         One's own table, where ``settings.data.table`` is "own".
+    earlier
+        An outcome, or several, such as those of systems beside which this one stands: what a stage of theirs made is
+        taken over where nothing that it rests on is different, with what it released.
     on_progress
         Called with the outcome so far after each stage; returns True to stop. What is done is kept.
 
@@ -73,7 +76,7 @@ def run(
     if on_progress is not None:
         function("on_progress", on_progress)
     outcome = None
-    for outcome in stages(settings, federation=federation, table=table):
+    for outcome in stages(settings, federation=federation, table=table, earlier=earlier):
         if on_progress is not None and on_progress(outcome) is True:
             break
     return outcome
@@ -84,16 +87,15 @@ def stages(
     *,
     federation: Federation | Sequence[Federation] | None = None,
     table: pd.DataFrame | None = None,
-    earlier: Outcome | None = None,
+    earlier: Outcome | Iterable[Outcome] | None = None,
     on_round: Callable[[FederatedRun], bool | None] | None = None,
 ) -> Iterator[Outcome]:
-    """The outcome after each stage; arguments as in `run`, and two more.
+    """The outcome after each stage; arguments as in `run`, and one more.
+
+    A table that is there already, in an `earlier` outcome, is neither made nor paid for a second time.
 
     Parameters
     ----------
-    earlier
-        An outcome whose stages are taken over where nothing that they rest on is different, with what they released:
-        a table that is there already is neither made nor paid for a second time.
     on_round
         Of `federated.train`.
     """
@@ -104,10 +106,10 @@ def stages(
             "table must be given where data.table is 'own' and no federation is, and nowhere else; got "
             f"data.table={settings.data.table!r}."
         )
-    outcome = Outcome(settings, source=table if federation is None else federation)
+    outcome, before = Outcome(settings, source=table if federation is None else federation), _outcomes(earlier)
     for name, stage in zip(STAGES, _stages(settings, on_round), strict=True):
         start = time.perf_counter()
-        if kept := _kept(name, outcome, earlier):
+        if kept := next(filter(None, (_kept(name, outcome, one) for one in before)), None):
             outcome = replace(outcome, **kept)
         elif name == "hospitals":
             outcome = replace(outcome, federations=_hospitals(settings, federation, table))
@@ -129,25 +131,37 @@ def _stages(settings: Settings, on_round: Callable | None) -> list[Callable[[Out
     return [None, synthetic, training, _baselines, _clinic, _attack if settings.checks.attack else None]
 
 
-def _kept(stage: str, outcome: Outcome, earlier: Outcome | None) -> dict[str, Any] | None:
+def _outcomes(earlier: Outcome | Iterable[Outcome] | None) -> list[Outcome]:
+    """One or several as a list."""
+    found = list(earlier or ()) if isinstance(earlier, Iterable | None) else [earlier]
+    if strange := [one for one in found if not isinstance(one, Outcome)]:
+        raise ValueError(f"earlier must be an outcome of system.run, or a list of them; got {brief(strange[0])}.")
+    return found
+
+
+def _kept(stage: str, outcome: Outcome, earlier: Outcome) -> dict[str, Any] | None:
     """What a stage of an earlier outcome left, if it would be made of the very same."""
-    if earlier is None or stage not in earlier.stages or earlier.source is not outcome.source:
-        return None
     made = _MADE.get(stage)
+    if made is None or stage not in earlier.stages or earlier.source is not outcome.source:
+        return None
     if stage == "training" and earlier.trained.rounds < earlier.settings.training.rounds:
         return None  # somebody stopped it
-    if made is None or _rests_on(stage, earlier.settings) != _rests_on(stage, outcome.settings):
+    if _rests_on(stage, earlier.settings) != _rests_on(stage, outcome.settings):
         return None
-    return {name: getattr(earlier, name) for name in made}
+    # Equal settings with other noise make other hospitals, and other rows: whatever follows from these is not kept.
+    used = {"hospitals": (), "training": ("federations", "synthetic"), "attack": ("federations", "synthetic")}
+    same = all(getattr(earlier, name) is getattr(outcome, name) for name in used.get(stage, ("federations",)))
+    return {name: getattr(earlier, name) for name in made} if same else None
 
 
 def _rests_on(stage: str, s: Settings) -> tuple:
     """The settings that a stage's result depends on."""
     hospitals = s.data, s.scale, s.promise.delta, s.demonstration, bool(s.data.bounds) and s.synthetic.where
     invented = s.synthetic, s.sum
+    alone = replace(s.training, on="real", strategy="fedavg", participation=1.0, dropout=0.0)  # nobody sends anything
     return hospitals + {
         "hospitals": (), "synthetic patients": invented, "training": (*invented, s.training, s.promise),
-        "baselines": (s.training,), "attack": (*invented, s.training, s.promise),
+        "baselines": (alone,), "attack": (*invented, s.training, s.promise),
     }[stage]  # fmt: skip
 
 

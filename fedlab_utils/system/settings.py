@@ -8,7 +8,6 @@ such as ``training.rounds``, before anything runs. Seeds of noise have no key: w
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from typing import Any
 
 import tomli_w
 
-from fedlab_utils._arguments import brief
+from fedlab_utils._arguments import brief, toml
 
 SCALES = MappingProxyType({"quick": 2, "full": 5})  # how many splits, each with a start of its own
 _LONGEST = 100_000  # characters of a file
@@ -205,12 +204,7 @@ class Settings:
         ValueError
             With one sentence, if it is no TOML, holds an unknown key, or a value does not fit.
         """
-        if not isinstance(text, str) or len(text) > _LONGEST:
-            raise ValueError(f"The settings must be text of at most {_LONGEST:,} characters; got {brief(text)}.")
-        try:
-            found = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # a number of many digits is a plain ValueError
-            raise ValueError(f"The settings are not TOML: {str(error)[:150]}.") from error
+        found = toml(text, "The settings", "are", _LONGEST)
         parts = {}
         for name, value in found.items():
             if name in PARTS:

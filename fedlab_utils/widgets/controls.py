@@ -185,7 +185,8 @@ def said(name: str, control: W.DOMWidget) -> str:
     if isinstance(control, W.Checkbox):
         value = "on" if control.value else "off"
     elif isinstance(control, (W.Dropdown, W.SelectionSlider)):
-        value = control.label  # what it shows, with its unit
+        option = control.options[control.index]  # `label` is empty while a control is where it was made, at its first
+        value = option[0] if isinstance(option, tuple) else str(option)  # what it shows, with its unit
     elif hasattr(control, "readout_format"):
         value = f"{format(control.value, control.readout_format)} {about['unit']}".strip()
     else:

@@ -74,6 +74,21 @@ function put(element, attribute, value) {
   if (element.getAttribute(attribute) !== value) element.setAttribute(attribute, value); // else it would never end
 }
 
+// ---------------------------------------------------------------- the focus
+
+// When a first run ends, the page puts a new view in the place of the one that somebody may be standing in.
+let stood = null; // the view that has or had the focus, whose it is, and where in it
+
+function hold(lab, whose) {
+  const places = () => [...lab.querySelectorAll("button, select, input, [tabindex]")];
+  if (stood && !stood.lab.isConnected) {
+    if (stood.whose === whose && document.activeElement === document.body) places()[stood.at]?.focus();
+    stood = null;
+  }
+  lab.addEventListener("focusin", (event) => (stood = { lab, whose, at: places().indexOf(event.target) }));
+  lab.addEventListener("focusout", (event) => event.relatedTarget && (stood = null));
+}
+
 // ---------------------------------------------------------------- the screen
 
 function render({ model, el }) {
@@ -184,6 +199,7 @@ function render({ model, el }) {
     const attributeFilter = ["class", "aria-valuenow"];
     observer.observe(lab, { subtree: true, childList: true, characterData: true, attributes: true, attributeFilter });
     look();
+    hold(lab, JSON.stringify(model.get("names")));
   }, 50);
 
   return () => {

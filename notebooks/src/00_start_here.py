@@ -75,16 +75,19 @@ widgets.lab(
 # course is precomputed. Try this:
 #
 # - Drag **Patients kept** to 5%. Who suffers more, those alone or those together?
-# - Drag **Rounds** to 1, then to 30. In a round, the server sends its model to the hospitals, each improves it
+# - Drag **Rounds** to 1, then to 30. In a [round](../docs/glossary.md#round), the server sends its model to the
+#   hospitals, each improves it
 #   a little on its own patients, and the server averages what comes back.
 # - Change the **data**: the other three are real patients. In *breast_cancer* everybody is near 1 and there is
 #   little left to gain. In *diabetes*, with few patients, the bars grow long. A bar is one standard deviation
 #   over five *seeds* (five trainings that differ in their random start); with few patients even that is too
 #   optimistic, as lesson 03 shows.
 #
-# AUC is the chance that a patient who fell ill was given a higher risk than one who did not: 0.5 is a coin, 1
+# [AUC](../docs/glossary.md#AUC) is the chance that a patient who fell ill was given a higher risk than one who did not:
+# 0.5 is a coin, 1
 # is perfect. The model is one small neural network, the data set *hospital_network* is five simulated hospitals
-# with about 12,000 patients whose true risk is known. *Together* may come out a little above *pooled*: both
+# with about 12,000 patients whose true risk is known. *Together* may come out a little above
+# *[pooled](../docs/glossary.md#pooled)*: both
 # were stopped after the same number of steps, and differences this small are noise. Pooled is a yardstick, not
 # a ceiling.
 #
@@ -118,12 +121,13 @@ plots.show(
     plots.course_diagram(),
     alt="Diagram. Left, hospitals with their rows; right, a server that averages. Between them the "
     "steps: 01 clean, 02 synthesise, train a little, 04 add noise, 05 masks, 07 encryption, 03 "
-    "averages. Under them lesson 06, the attacker, points at every arrow; over them lesson 08, one "
-    "ledger of all arrows.",
+    "averages, and 10: if they differ; 13, between machines. Beside hospitals, 11: if one lies, "
+    "and 12: or scans. Under them lessons 06 and 09, the attacker, at every arrow; over them "
+    "lesson 08, one ledger of all arrows.",
 )
 
 # %% [markdown]
-# Eight lessons after this one, each with a short core and deeper sections (the second number).
+# Thirteen lessons after this one, each with a short core and deeper sections (the second number).
 #
 # | lesson | question | minutes (core + deep) |
 # | --- | --- | --- |
@@ -136,12 +140,17 @@ plots.show(
 # | 06 Membership inference | was this patient in the training data? | 50 + 11 |
 # | 07 Homomorphic encryption | can a server compute on locked boxes? | 45 + 20 |
 # | 08 The whole system | what do all the parts promise together? | 45 + 18 |
+# | 09 Reading patients out of updates | what can be read out of one step of training? | 45 + 10 |
+# | 10 Hospitals that differ | when does averaging go astray, and what helps? | 45 + 13 |
+# | 11 Hospitals that cheat | what if a hospital lies, and whom do defences hurt? | 45 + 10 |
+# | 12 Anomalies in medical images | what do hospitals find together that none finds alone? | 45 + 6 |
+# | 13 Several machines | what travels between real machines, and where do tables come from? | 40 + 3 |
 # | Control room (no lesson, no code) | what does a system give, promise and cost? | as you like |
 #
 # ## Who could look where? (the *threat model*)
 #
 # "Private" means nothing until you say *from whom*. So let us look at what really travels when five hospitals
-# train together. A run keeps a transcript of every message of the training:
+# train together. A run keeps a [transcript](../docs/glossary.md#transcript) of every message of the training:
 
 # %%
 federation = data.load("hospital_network")
@@ -149,7 +158,8 @@ run = federated.train(federation, rounds=3, local_steps=20, batch_size=64, lr=0.
 run.transcript.groupby(["sender", "receiver", "what"], sort=False)["bytes"].agg(["count", "sum"])
 
 # %% [markdown]
-# Read the table line by line: no row of patients in it, only a model on its way down and updates on their way
+# Read the table line by line: no row of patients in it, only a model on its way down and
+# [updates](../docs/glossary.md#update) on their way
 # up. That is what *federated* means, and it is all that it means. Now take the seats around the table, one by
 # one:
 #
@@ -162,8 +172,9 @@ run.transcript.groupby(["sender", "receiver", "what"], sort=False)["bytes"].agg(
 # | a user of the finished model | no | no | the last one | **yes** | 04, 06 |
 # | a reader of a released table | **yes, if it is released** | no | no | no | 01, 02, 04 |
 #
-# We assume here that everybody follows the protocol and only looks (*honest but curious*), and that nobody
-# conspires. A server that alters the model it sends out reads more (Boenisch et al., arXiv:2112.02918), and if
+# Our [threat model](../docs/glossary.md#threat-model): everybody follows the protocol and only looks (*honest but
+# curious*), and nobody conspires.
+# A server that alters the model it sends out reads more (Boenisch et al., arXiv:2112.02918), and if
 # there are only two hospitals, each can get the other's update by subtraction.
 #
 # Bold marks the surprising view. In lesson 03 you will sit in the server's seat and read a patient, age and
@@ -187,7 +198,8 @@ checks.server_still_sees(server_still_sees_solution)
 # %% [markdown]
 # The transcript begins with the first round. Before it, each hospital has sent the server counts, sums and sums
 # of squares of its columns, from which the means and spreads for scaling follow. Afterwards the scores on its
-# test patients are told to everybody, unprotected. The *ledger* of the course keeps account of everything that
+# test patients are told to everybody, unprotected. The *[ledger](../docs/glossary.md#ledger)* of the course keeps
+# account of everything that
 # was released about patients, and of the promise that went with it.
 
 # %%
@@ -226,17 +238,18 @@ print(f"the other {shared.sum()} records belong to {len(people)} people")
 # | document | promise | tested in |
 # | --- | --- | --- |
 # | [Taj] | original data are turned into artificial data, "in this way data privacy is maintained" | 02, 06, 08 |
-# | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds; noise on gradients makes it private | 03, 04, 05, 06, 08 |
+# | [Poojari 2026] | federated learning raised accuracy from 49% to 60% in five rounds; noise on gradients makes it private; performance and scalability are retained | 03, 04, 05, 06, 08, 10 |
 # | [Sharma] | direct identifiers are removed; attacks "were unable to determine" who was in the data | 01, 02, 06, 08 |
-# | [Haque et al.] | the server receives encrypted updates and aggregates them | 07, 08 |
-# | [7Med] | "only the trained model updates, not the raw data, are shared" | 03, 05, 08 |
-#
+# | [Haque et al.] | the server receives encrypted updates and aggregates them; hospitals' differences "create biased models"; reliability of participants is to be verified | 07 to 11, 13 |
+# | [7Med] | "only the trained model updates, not the raw data, are shared" | 03, 05, 08, 09 |
+
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## Is everything installed?
 #
 # The next cell asks your machine. If a workshop starts tomorrow, `python course.py doctor` in a terminal says
 # more.
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 import importlib.metadata
 import time
 

@@ -5,7 +5,8 @@
 #
 # **After this lesson you can**
 #
-# - re-identify patients in a table without names, and say what k-anonymity does and does not promise,
+# - re-identify patients in a table without names, and say what [k-anonymity](../docs/glossary.md#k-anonymity) does and
+#   does not promise,
 # - find the faults of a raw extract by looking, and mend them one small function at a time,
 # - measure what `fillna` and `dropna` do to an answer,
 # - catch a leak between training and test rows, and tell a harmless one from a ruinous one,
@@ -64,7 +65,8 @@ plots.show(
 # 1997 Latanya Sweeney found the governor of Massachusetts that way, in an insurer's table of hospital visits that had
 # no names.
 #
-# **Is the mayor an exception?** Columns such as date of birth, sex and postcode are called *quasi-identifiers*: none
+# **Is the mayor an exception?** Columns such as date of birth, sex and postcode are called
+# *[quasi-identifiers](../docs/glossary.md#quasi-identifier)*: none
 # of them names you, together they do. pandas links two tables on such columns in one line; here on two of the three.
 
 # %%
@@ -484,7 +486,8 @@ print(f"one-hot minus codes: {gain.mean():.4f} ± {gain.std():.4f}; above 0: {su
 
 # %% [markdown]
 # Two lessons in one. Side by side the two versions cannot be told apart: a split moves the AUC more than the coding does.
-# But both had the *same* splits, so compare them split by split: one-hot is better nearly every time, by a few
+# But both had the *same* splits, so compare them split by split: [one-hot](../docs/glossary.md#one-hot) is better
+# nearly every time, by a few
 # thousandths. **Methods that share their splits are compared in pairs.** A few thousandths sound harmless; ask how
 # far the predicted risk is off for each kind of patient (the bars: ± one standard deviation over the twenty splits):
 
@@ -665,7 +668,7 @@ print("the patient's record:", tomorrow[columns].iloc[-1].to_dict())
 # The server subtracts, and has the patient's numbers (a gap would show as a 0). No row ever left the hospital. **Not
 # sending rows is not the same as protecting patients**: an exact sum answers too precisely. The way out is to blur the
 # answer, just so much that one patient's record changes what anybody can conclude from it by no more than a stated
-# amount. That is differential privacy, lesson 04.
+# amount. That is [differential privacy](../docs/glossary.md#differential-privacy), lesson 04.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ The same sums, one hospital's unseen

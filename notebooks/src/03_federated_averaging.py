@@ -6,8 +6,10 @@
 # **After this lesson you can**
 #
 # - explain why the average of five gradients can be the gradient of everybody's patients,
-# - write a round of federated averaging by hand, and say what the weights in it are for,
-# - judge a federated model beside the four baselines it owes you, and hospital by hospital as a clinic would,
+# - write a round of [federated averaging](../docs/glossary.md#federated-averaging) by hand, and say what the weights in
+#   it are for,
+# - judge a federated model beside the four [baselines](../docs/glossary.md#baseline) it owes you, and hospital by
+#   hospital as a clinic would,
 # - read a patient out of an update that never contained a row,
 # - tell a federated experiment from one in which nothing federates.
 #
@@ -163,7 +165,7 @@ for steps in (1, 5, 20, 100):
 # Read it from top to bottom: a hundredth of the messages, a hundredth of the bytes, and hardly any AUC lost. (A hundred
 # steps are few; we compare rhythms here, not the best models.) It is not a law. These five hospitals disagree only
 # mildly about what a high risk looks like, so their walks do not lead far apart. In the live lab you will make them
-# disagree, and the last line will fall. People call it *client drift*.
+# disagree, and the last line will fall. People call it *client [drift](../docs/glossary.md#drift)*.
 #
 # ## Who counts how much?
 #
@@ -216,12 +218,14 @@ for name in ("Northgate", "Harbour", "all"):
 #
 # ## Live lab: make the hospitals disagree
 #
-# Five hospitals as they are, or dealt out anew with a skew: the smaller the number, the more some hospitals get
+# Five hospitals as they are, or dealt out anew with a [label skew](../docs/glossary.md#label-skew): the smaller the
+# number, the more some hospitals get
 # nearly all ill patients and others nearly none (a Dirichlet draw for each class). Things to try:
 #
 # 1. Skew 0.1, always a hundred steps in all: 20 rounds of 5 steps, 5 rounds of 20, 1 round of 100. When does walking
 #    alone lead astray?
-# 2. Only 20% taking part: one hospital a round. What happens to the curve, and why does it shake more with skew?
+# 2. Only 20% taking part: one hospital a round. What happens to the curve, and why does it shake more with
+#    [skew](../docs/glossary.md#skew)?
 # 3. Choose skew 0.1 and compare the *local-only* line on the left with *pooled*. Why is it so high? (Answer below.)
 #
 # To use your own table, put a list of its splits into `own`, as the comment shows.
@@ -238,7 +242,7 @@ def three_splits(name):
     return data.replicates(name, 3)
 
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # This is what runs when you move something: deal out, train, train the baselines, draw.
 
 # %%
@@ -263,7 +267,7 @@ def rounds_and_skew(show, data_set, rounds, local_steps, participation, skew):
     )
 
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # And these are its controls:
 
 # %%
@@ -422,7 +426,8 @@ for k, h in enumerate(federation.hospitals):
 # AUC ranks patients; a clinic acts on a number. Say it treats from a predicted ten-year risk of 20% on. Whom does it
 # *miss* (ill patients below)? Do the risks hold, or are they too low or too high: what would have to be added to all
 # logits (the numbers that the sigmoid turns into risks) so that the mean risk is what happened (the *intercept*)? And
-# is it worth anything? The *net benefit* counts ill patients who are treated, less healthy ones, of whom at 20% four
+# is it worth anything? The *[net benefit](../docs/glossary.md#net-benefit)* counts ill patients who are treated, less
+# healthy ones, of whom at 20% four
 # weigh as much as one: $t / (1 - t) = 1/4$ (Vickers and Elkin 2006, doi:10.1177/0272989X06295361). Treating nobody
 # has 0, treating all is a column.
 
@@ -437,7 +442,8 @@ for_a_clinic(federated.train(splits, **work), splits).round(2)
 
 # %% [markdown]
 # Read by columns. *Missed* is far from even: where risk is low on the whole, as in young Riverside, the few who fall
-# ill look healthy, and a threshold made for everybody misses them. *Intercepts* are near 0: the risks hold, in every
+# ill look healthy, and a [threshold](../docs/glossary.md#threshold) made for everybody misses them. *Intercepts* are
+# near 0: the risks hold, in every
 # hospital. The *net benefit* beats treating all and treating nobody. And look at the last line: the *AUC within*
 # hospitals compares only patients of one hospital, as a doctor does, and is lower than the AUC over all. Part of that
 # one was the art of telling old Harbour from young Riverside.
@@ -505,7 +511,7 @@ db = (sent.biases[0] - start.biases[0])[0]  # [64 neurons]
 # For one neuron of the first layer the chain rule says $\partial L/\partial W_j = \delta_j\, x$ and
 # $\partial L/\partial b_j = \delta_j$, where $\delta_j$ is a number and $x$ is *the patient*. Divide.
 
-# %%
+# %% slideshow={"slide_type": "slide"}
 neuron = db.abs().argmax()
 read = dW[neuron] / db[neuron]
 for column in ("age", "systolic_bp", "bmi"):
@@ -602,7 +608,8 @@ for width, every in attacks.items():
 # Most guesses are right. Averaging hides patients only among enough others, and a wider network needs more of them. All
 # this was one step from untrained weights. In our own training (32 neurons, 20 steps of 64 patients) the division reads practically nobody,
 # but nothing *bounds* what could be read: a bigger network, a smaller batch or a better attack changes it (Geiping et
-# al. 2020, arXiv:2003.14053, solve for the batch; TabLeak, arXiv:2210.01785, does so for tables).
+# al. 2020, arXiv:2003.14053, solve for the batch; TabLeak, arXiv:2210.01785, does so for tables). Lesson 09 subtracts two
+# neurons, and reads nearly all of eight.
 #
 # Two ideas answer this: let the server see only a sum (lesson 05), and bound what any one patient can change *and hide
 # that much under noise* (lesson 04). The first alone does not protect what the sum itself tells. **Federated averaging
@@ -896,7 +903,7 @@ if heart is not None:
 
 # %% [markdown] tags=["deep"]
 # Training seeds hardly matter, the split matters many times as much. Error bars over seeds alone would look
-# wonderfully small and say nothing about other patients: **replicate the split.**
+# wonderfully small and say nothing about other patients: **[replicate](../docs/glossary.md#replicates) the split.**
 
 # %% [markdown] tags=["deep"]
 # ## ◆ In the real world

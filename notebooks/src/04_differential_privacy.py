@@ -6,8 +6,10 @@
 #
 # **After this lesson you can**
 #
-# - say what one patient can change in what a hospital releases, and bound it by clipping,
-# - read an epsilon: as a game that an attacker plays, with its delta, its unit and its number of steps,
+# - say what one patient can change in what a hospital releases, and bound it by
+#   [clipping](../docs/glossary.md#clipping),
+# - read an epsilon: as a game that an attacker plays, with its [delta](../docs/glossary.md#delta), its unit and its
+#   number of steps,
 # - build DP-SGD in twenty lines and calibrate its noise to a budget,
 # - train five hospitals under a budget, and read the ledger of what was really spent,
 # - catch an implementation that promises more than it keeps.
@@ -114,7 +116,7 @@ print(f"said yes: {answers.mean():.1%}; estimated: {estimate:.1%}; really: {trut
 #
 # Where everybody lies for themselves, accuracy suffers. If a hospital may see the records, it can lie once,
 # about the sum. How big must the lie be? Big enough to hide the patient who moves the
-# sum furthest: that distance is called the **sensitivity**.
+# sum furthest: that distance is called the **[sensitivity](../docs/glossary.md#sensitivity)**.
 #
 # <div class="alert alert-info"><b>Your turn ★</b> A column has public bounds: nobody has a value below
 # <code>low</code> or above <code>high</code>. One record is present or blank (a blank adds 0). Return the
@@ -424,8 +426,9 @@ print(f"the screen, 31 days of Laplace noise: epsilon {ward_bill.epsilon:.1f} at
 #
 # ### Hide in the crowd: subsampling
 #
-# In each step a coin is tossed for every patient, and only some are drawn. Whether Anna was, nobody knows. For
-# a single release this shrinks epsilon (and delta becomes $q\,\delta$; Balle et al. 2018, arXiv:1807.01647), a
+# In each step a coin is tossed for every patient, and only some are drawn:
+# [subsampling](../docs/glossary.md#subsampling). Whether Anna was, nobody
+# knows. For a single release this shrinks epsilon (and delta becomes $q\,\delta$; Balle et al. 2018, arXiv:1807.01647), a
 # small one nearly by the sampling rate $q$:
 #
 # $$\varepsilon' = \ln\big(1 + q\,(e^{\varepsilon} - 1)\big)$$
@@ -643,7 +646,8 @@ spent = both.ledger.epsilon()
 print(f"scaling at epsilon 0.5, training at 3: together {spent:.2f} (delta 1e-05), AUC {auc:.3f}")
 
 # %% [markdown] tags=["deep"]
-# Less than 3.5, as always with composition, and the price in AUC is lost in the luck of a run. Only the scores
+# Less than 3.5, as always with [composition](../docs/glossary.md#composition), and the price in AUC is lost in the luck
+# of a run. Only the scores
 # on test patients are still outside.
 
 # %% [markdown]
@@ -788,7 +792,8 @@ def clipped_first(gradients, rng):
 
 # %% [markdown]
 # Now the game from above, in earnest. The auditor trains thousands of small models side by side with *your*
-# lines. In half of them one place is blank, in the others it holds the **canary**; the attacker sees every
+# lines. In half of them one place is blank, in the others it holds the **[canary](../docs/glossary.md#canary)**; the
+# attacker sees every
 # number that was released and has to say to which half a model belongs. The promise limits how good anybody can be at this, so
 # their success *proves* something:
 #
@@ -850,7 +855,8 @@ for models in (500, 2000, 10_000):
     print(f"{models:6,} models: at least {a.lower:.2f} in any case, {a.refined:.2f} if Gaussian")
 
 # %% [markdown] tags=["deep"]
-# With more models the last number climbs towards 1 (in one audit of twenty luck may carry it beyond). The lower
+# With more models the last number climbs towards 1 (in one [audit](../docs/glossary.md#audit) of twenty luck may carry
+# it beyond). The lower
 # bound comes up, the accountant's upper bound stays, and the truth lies between. That is as much as an audit
 # can do for an honest mechanism.
 
@@ -1146,7 +1152,8 @@ print(f"really fell ill: {truly_ill.mean():.3f}")
 # %% [markdown] tags=["deep"]
 # The AUC hardly changes and the predictions are worthless: with $C = 0.3$ the model says that nearly nobody
 # falls ill. The ill are few and loud; clipped to the same length as everybody else they are outvoted. The
-# *order* of patients survives, and that is all an AUC looks at. **Show calibration beside every privacy-utility
+# *order* of patients survives, and that is all an AUC looks at. **Show [calibration](../docs/glossary.md#calibration)
+# beside every privacy-utility
 # curve.**
 
 # %% [markdown] tags=["deep"]

@@ -5,7 +5,8 @@
 #
 # **After this lesson you can**
 #
-# - hide five updates behind masks that cancel in the sum, and say what the server holds instead,
+# - hide five updates behind [masks](../docs/glossary.md#masks) that cancel in the sum, and say what the server holds
+#   instead,
 # - agree on masks through a server that listens, and keep the sum when a hospital disappears,
 # - lie to the protocol as its server, and say which step stops which lie,
 # - put an update on a grid, so that a sum of whole numbers neither overflows nor leans to one side,
@@ -37,7 +38,7 @@ print(ready())
 import numpy as np
 import torch
 
-from fedlab_utils import checks, data, federated, fleet, plots, widgets
+from fedlab_utils import attacks, checks, data, federated, fleet, plots, widgets
 
 federation = data.load("hospital_network")
 names = [h.name for h in federation.hospitals]
@@ -62,9 +63,7 @@ updates = {h.name: update_of(h, np.arange(used[h.name])) for h in federation.hos
 # %%
 def read_out(update):
     change = start.like(torch.tensor(update)[None])
-    dW, db = change.weights[0][0], change.biases[0][0]
-    neuron = db.abs().argmax()
-    return (dW[neuron] / db[neuron]).numpy()
+    return attacks.divisions(change)[0][0].numpy()  # of the neuron that changed most
 
 
 harbour = federation.hospitals[-1]
@@ -305,7 +304,8 @@ plots.show(
 # ## Shamir: a secret in pieces
 #
 # Somebody would have to know Harbour's private key: then its masks could be computed and taken off. But nobody
-# may know it. Adi Shamir's way out (1979, doi:10.1145/359168.359176) is to hand out *pieces*, so that any three
+# may know it. Adi [Shamir](../docs/glossary.md#Shamir)'s way out (1979, doi:10.1145/359168.359176) is to hand out
+# *pieces*, so that any three
 # hospitals together have the key, and any two have nothing. Here is the idea with two in place of three. The
 # secret is where a line crosses the axis. Each hospital gets one point of the line.
 
@@ -636,7 +636,8 @@ print("by hand, the same words:", (ours == theirs[:-1]).all(), "  and one word m
 # 64-bit float would not do for finer ones.) The one word more is the number of rows: it is masked and added like
 # all others, so these messages tell the server how many patients there were *in all*, and it divides. (One
 # hospital's number it has read before, in the first message of `data.load`, unless those sums travel through an
-# aggregator, too: `data.load(..., aggregator=...)`.) A value outside the limit or too many rows is refused in a
+# [aggregator](../docs/glossary.md#aggregator), too: `data.load(..., aggregator=...)`.) A value outside the limit or too
+# many rows is refused in a
 # clear sentence: a word that runs over would look like any other word.
 #
 # ### Four quantisers, one of them right
@@ -1156,10 +1157,8 @@ for n_patients in (1, 2, 4, 64):
     rows = np.arange(n_patients)
     total = sum(n_patients * update_of(h, rows) for h in federation.hospitals)
     change = start.like(torch.tensor(total)[None])
-    dW, db = change.weights[0][0], change.biases[0][0]
-    fired = db.abs() > 1e-6
     records = torch.cat([h.X_train[:n_patients] for h in federation.hospitals]).double()
-    whole = (torch.cdist(records, dW[fired] / db[fired, None]) < 0.01).any(1).sum().item()
+    whole = (torch.cdist(records, attacks.divisions(change)[0]) < 0.01).any(1).sum().item()
     print(
         f"sum over 5 hospitals with {n_patients:2} patients each: "
         f"{whole} of {len(records)} patients read whole"
@@ -1323,9 +1322,11 @@ far = np.abs(aucs[1] - aucs[0]).max()
 print(f"AUC with and without the protocol, five splits: largest difference {far:.5f}")
 
 # %% [markdown] tags=["deep"]
-# **What holds.** The sentence before the equation is a good description of what secure aggregation is for, and
+# **What holds.** The sentence before the equation is a good description of what
+# [secure aggregation](../docs/glossary.md#secure-aggregation) is for, and
 # a sum is indeed all that is needed. **What does not.** Equation (4) says what is computed, and secure
-# aggregation is about how: keys, masks, dropouts, a threshold. In the listing the server holds every $\theta_i$
+# aggregation is about how: keys, masks, [dropouts](../docs/glossary.md#dropout), a threshold. In the listing the server
+# holds every $\theta_i$
 # in the open, as in the left column of the picture. And aggregation adds no noise worth the name: the AUC
 # hardly moves at all, by the rounding of the grid; it is differential privacy that costs accuracy. (A sum of
 # $N$ models is also $N$ times too large, see lesson 03.) [Haque et al.] reach for encryption with the same
@@ -1370,7 +1371,8 @@ print("2^256 + 297 is prime:", sympy.isprime(shamir.PRIME))
 # Phones drop out all the time, which is why the protocol is built round dropouts.
 #
 # **A network of hospitals** has another problem. There are few, they are reliable, and they know each other.
-# What it needs most is a way to know whose key is whose: certificates of a public-key infrastructure, or keys
+# What it needs most is a way to know whose key is whose: [certificates](../docs/glossary.md#certificate) of a
+# public-key infrastructure, or keys
 # handed over in person, and in any case *not through the server*. Without it the server can be everybody. What
 # our protocol leaves open, too: a hospital that lies about its words spoils the sum, and nobody sees which one it
 # was. (One that lies about a *share* is found out where more answer than the threshold: their shares lie on one

@@ -6,7 +6,8 @@
 # **After this lesson you can**
 #
 # - build an encryption that can be added up, in ten lines, and say what limits the number of additions,
-# - read the parameters of CKKS: ring, modulus, scale, slots, and what each of them costs in bytes and digits,
+# - read the parameters of [CKKS](../docs/glossary.md#CKKS): ring, modulus, scale, slots, and what each of them costs in
+#   bytes and digits,
 # - train a federated model that the server never sees, and get the plain model out of it,
 # - find out who holds the key in an "encrypted" design, and what that makes it worth,
 # - steal a key from an answer that had too many digits.
@@ -42,7 +43,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fedlab_utils import checks, data, encrypted, federated, fleet, plots, widgets
+from fedlab_utils import attacks, checks, data, encrypted, federated, fleet, plots, widgets
 
 federation = data.load("hospital_network")
 names, ages = [h.name for h in federation.hospitals], np.arange(30, 75)
@@ -321,7 +322,8 @@ print(f"encrypted against plain after 3 rounds, largest difference: {difference:
 print(", ".join(f"{name}: {value:.3g}" for name, value in aggregator.report.items()))
 
 # %% [markdown]
-# (A *ciphertext* is a box.) Look for `noise`: that of the encryption is far below a step of the grid, $2^{-20}
+# (A *[ciphertext](../docs/glossary.md#ciphertext)* is a box.) Look for `noise`: that of the encryption is far below a
+# step of the grid, $2^{-20}
 # \approx 10^{-6}$, so that rounding removes all of it and what comes out is *exactly* the sum of what went in.
 # (The package refuses parameters for which it would not be.) And `bits left` says how much larger than 1 numbers
 # may become before the clock goes round. (`error` is the distance to the plain mean, which only a simulation knows:
@@ -438,7 +440,8 @@ widgets.lab(
 #
 # ## Break it: the server holds the key
 #
-# In some demonstrations of federated learning with homomorphic encryption the server makes the keys, hands out
+# In some demonstrations of federated learning with [homomorphic encryption](../docs/glossary.md#homomorphic-encryption)
+# the server makes the keys, hands out
 # the lock, adds the boxes and *unlocks the sum*: it "decrypts only the aggregate". *Only* is a promise here, not
 # mathematics. Whoever can unlock the sum can unlock everything else.
 #
@@ -458,8 +461,7 @@ box = ts.ckks_vector(public_key, change.tolist()).serialize()  # "end-to-end enc
 
 found = np.array(ts.ckks_vector_from(demo_keys, box).decrypt())  # at the server
 opened = start.like(torch.from_numpy(found).float()[None])
-dW, db = opened.weights[0][0], opened.biases[0][0]
-read = dW[db.abs().argmax()] / db[db.abs().argmax()]
+read = attacks.divisions(opened)[0][0]  # dW / db, of the neuron that changed most
 for column in ("age", "systolic_bp", "bmi"):
     scaled = read[federation.feature_names.index(column)]
     value = scaled * federation.agreed.sds[column] + federation.agreed.means[column]

@@ -143,7 +143,8 @@ def worth(rows, family="linear"):
 
 made = synth.fit_federated(federation, method="tables")
 ours = np.concatenate([table / table.sum(1, keepdims=True) for table in total], axis=1)
-print(f"AUC of a model of real rows {worth(real.train):.3f}, of invented {worth(invented):.3f}")
+of_real = worth(real.train)
+print(f"AUC of a model of real rows {of_real:.3f}, of invented {worth(invented):.3f}")
 print(f"shares by hand against the package: {np.abs(ours - made.arrays['tables'][0]).max():.0e}")
 
 # %% [markdown]
@@ -224,13 +225,13 @@ print("epsilon, by who looks:", spent)
 # A little more than the one place would need: one hospital may drop out, and each knows its own share, so the
 # other *three* have to be enough. (The server knows no share: for it four count, and its epsilon is smaller.)
 # And far less than when each adds all. The package does all of this in one call. Here is who sent what, and
-# what the two ways are worth over five draws:
+# what the two ways are worth over three draws:
 
 # %%
 ways = {"each hospital adds all": None, "in shares, masked": secagg.PrivateSum()}
 for way, aggregator in ways.items():
     scores = []
-    for seed in range(5):
+    for seed in range(3):
         about = dict(method="tables", privacy=promise, aggregator=aggregator, seed=seed)
         made = synth.fit_federated(federation, **about)
         scores.append(worth(made.sample(made.about["rows"], seed=seed)))
@@ -257,11 +258,11 @@ display(made.transcript.groupby("what", sort=False)[["messages", "bytes"]].sum()
 #   changes 36 counts, and the noise is twice as large.
 #
 # We simulate patients of three kinds: risk by a gene alone, by gene and drug together, and by gene, drug and a
-# marker, all three together. Every one of three replicates has patients, noise and test rows of its own:
+# marker, all three together. Each of two replicates has patients, noise and test rows of its own:
 
 
 # %%
-def simulated(together, seed, n=6000):
+def simulated(together, seed, n=4000):
     rng = np.random.default_rng([together, seed])
     gene, drug = rng.choice([-1, 1], n), rng.choice([-1, 1], n, p=[0.6, 0.4])
     age, marker = rng.standard_normal((2, n))
@@ -278,16 +279,16 @@ def simulated(together, seed, n=6000):
 
 
 # %% [markdown]
-# Each method at epsilon 1, in shares. Trees judge here, since a linear model could not use a combination even if
-# it were in the rows:
+# Tables and copula at epsilon 1, in shares (pairs take longer: they are in the lab below). Trees judge here, since
+# a linear model could not use a combination even if it were in the rows:
 
 # %%
 kinds, found = {1: "one column decides", 2: "two together", 3: "three together"}, []
 for together, kind in kinds.items():
-    for replicate in range(3):
+    for replicate in range(2):
         hospitals = simulated(together, replicate)
         rows = {"real rows": hospitals.pooled().train}
-        for method in ("tables", "copula", "pairs"):
+        for method in ("tables", "copula"):
             about = dict(privacy=promise, aggregator=secagg.PrivateSum(), seed=replicate)
             made = synth.fit_federated(hospitals, method=method, **about)
             rows[method] = made.sample(made.about["rows"], seed=replicate)
@@ -298,23 +299,26 @@ for together, kind in kinds.items():
 found = pd.DataFrame(found)
 plots.show(
     plots.kinds_of_tables(found),
-    alt="Three panels, AUC of trees for real rows and for rows by tables, copula and pairs, with "
-    "error bars. One column decides: all four are level. Two together: tables fall far below "
-    "real rows, copula and pairs come close. Three together: all three methods lie far below.",
+    alt="Three panels, AUC of trees for real rows and for rows by tables and by copula, with error "
+    "bars. One column decides: all three are level. Two together: tables fall far below real "
+    "rows, the copula comes close. Three together: both methods lie far below.",
 )
 
 # %% [markdown]
 # Read it panel by panel. **Left:** the simplest sum looks perfect. **Middle:** it fails, and its authors might
-# never notice on their own table; a correlation for each outcome mends it, and so do the pairs. **Right:**
-# nothing here mends threes. No sum of pairs holds them, whatever the noise. What the differences to real rows
-# are, replicate by replicate:
+# never notice on their own table; a correlation for each outcome mends it. **Right:** nothing here mends threes. No
+# sum of pairs holds them, whatever the noise. What is lost against real rows, replicate by replicate:
 
 # %%
 wide = found.pivot(index=["kind", "replicate"], columns="rows", values="auc")
-lost = wide[["tables", "copula", "pairs"]].rsub(wide["real rows"], axis=0)
-display(lost.groupby("kind", sort=False).agg(["mean", "std"]).loc[list(kinds.values())].round(3))
+lost = wide[["tables", "copula"]].rsub(wide["real rows"], axis=0)
+display(lost.loc[list(kinds.values())].round(3))
 
 # %% [markdown]
+# Two replicates are enough to see tenths, not hundredths. The course's bench takes ten of 6,000 patients each, and
+# pairs as well (`python tests/benchmarks/whole_system.py --only kinds`). On its last run, where two decide together,
+# tables lost .204 ± .020, the copula .016 ± .017 and pairs .013 ± .020; where three do, each lost about .15 ± .02.
+#
 # So a method is a decision about what may be lost, and it is made *before* looking. (`fit_federated(method=None)`
 # decides by what is public, rows, columns and budget, and says why in `made.about["chosen"]`.) Who expects an
 # effect of three columns has to name that table and pay for it.
@@ -330,8 +334,7 @@ display(lost.groupby("kind", sort=False).agg(["mean", "std"]).loc[list(kinds.val
 # $$\frac{1}{z^2} = \sum_{t=1}^{T} \frac{1}{z_t^2} \quad\Rightarrow\quad z_t = z \sqrt T$$
 #
 # A sum looks once. Here is the noise of one step over the number of steps, and a private GAN while it learns
-# (three of them, epsilon 3 each, 150 critic steps, each on a quarter of the patients), beside the sum at epsilon
-# 1:
+# (three of them, epsilon 3 each, 20 critic steps, each on a quarter of the patients), beside the sum at epsilon 1:
 
 # %%
 steps = (1, 10, 100, 1000, 10_000)
@@ -340,38 +343,49 @@ curve = []
 
 
 def so_far(gan):
-    curve.append([worth(gan.sample(4000, model=k)) for k in range(3)])
+    curve.append([worth(gan.sample(2000, model=k)) for k in range(3)])
 
 
 three = privacy.RecordDP(epsilon=3, secure=False)
 about = dict(privacy=three, aggregator=secagg.PrivateSum(), n_models=3, seed=0)
 gan = synth.fit_federated(
-    federation, method="dp_gan", steps=150, every=50, on_step=so_far, **about
+    federation, method="dp_gan", steps=20, every=10, on_step=so_far, **about
 )
-beside = {"real rows": worth(real.train), "one sum, ε = 1": np.mean(scores), "a coin": 0.5}
+beside = {"real rows": of_real, "one sum, ε = 1": np.mean(scores), "a coin": 0.5}
 print(gan.about["training"])
 print(f"epsilon of one GAN {3}, of the three on display {gan.ledger.epsilon():.1f}")
 plots.show(
-    plots.critic_or_sum(noise, ([50, 100, 150], np.array(curve)), beside),
+    plots.critic_or_sum(noise, ([10, 20], np.array(curve)), beside),
     alt="Left: noise of one step over the number of steps on logarithmic axes, two rising lines. "
-    "Right: AUC of the private GAN with a wide band over 50 to 150 critic steps, below the lines "
+    "Right: AUC of the private GAN with a wide band over 10 to 20 critic steps, below the lines "
     "of the sum and of real rows.",
 )
 
 # %% [markdown]
-# Read three things. The noise of each step is already several times the clip length (the line above the figure
-# names it, with the rate at which patients are drawn). What comes out, with a band over the three, lies below a
-# sum that spent a third. And the ledger adds up: who trains three and shows the best has spent what all three
-# cost.
+# Read three things. With 20 steps the noise of each is twice the clip length (the line above the figure names it). The
+# picture's 6 is for looks at everybody; a step here looks at a quarter of the patients, whose sum is a quarter as large,
+# so against it the noise is larger still. What comes out lies near a coin, but that is no verdict about noise yet: 20
+# steps are few, and this GAN has hardly begun. And the ledger adds up: who trains three and shows the best has spent
+# what all three cost.
 #
-# 150 steps are few, and this GAN is not done. Longer ones do better (a deep section below trains on, with a
-# button), and those that we have seen stay below the sum. That is **not** "private GANs cannot work": these are
-# tables with ten columns, for which a sum says nearly all there is to say. For images or long records nobody
-# knows the sums that matter, and a critic is what is left.
+# What does noise cost, and what was never learnt? The bench puts a training with hardly any noise beside (`--only
+# critics`; AUC of three GANs, mean ± standard deviation; each with its epsilon for the whole training, delta $10^{-5}$,
+# for one record present or blank):
+#
+# | critic steps | 40 | 400 | 2,000 |
+# | --- | --- | --- | --- |
+# | epsilon 3 | .51 ± .08 | .50 ± .06 | .65 ± .06 |
+# | epsilon 100 | .51 ± .08 | .60 ± .01 | .743 ± .001 |
+#
+# and .767 ± .003 for one sum of epsilon 1. At 40 steps noise costs nothing, since nothing is learnt; at 400 and 2,000 it
+# takes about a tenth of AUC. (The deep section below goes to 400, where from scratch you will still see a coin.) And
+# even with hardly any noise this GAN needs its 2,000 steps to come near what one sum says at once. That is **not**
+# "private GANs cannot work": these are tables with ten columns, for which a sum says nearly all there is to say. For
+# images or long records nobody knows the sums that matter, and a critic is what is left.
 #
 # ## Live lab: invent patients under a promise
 #
-# Five draws of noise, each judged by both kinds of models. Things to try:
+# Three draws of noise, each judged by both kinds of models. Things to try:
 #
 # 1. Epsilon from 10 down to 0.1. Who gives up first, `tables` or `pairs`?
 # 2. Epsilon 0.3, noise *in each hospital*, 2 hospitals, then 20. Now *in shares*.
@@ -407,7 +421,7 @@ def under_a_promise(show, data_set, method, epsilon, hospitals, noise):
     name, shares = one_column(fed, train)
     before = plots.private_table({f: ([], real[f]) for f in families}, {"real": shares}, name)
     show(before, "These are real rows; the first table is on its way.", alt="Real rows only.")
-    for seed in range(5):
+    for seed in range(3):
         about = dict(privacy=budget, aggregator=masked, seed=seed)
         made = synth.fit_federated(fed, method=method, **about)
         rows = made.sample(max(made.about["rows"], 50), seed=seed)
@@ -418,8 +432,8 @@ def under_a_promise(show, data_set, method, epsilon, hospitals, noise):
         sentence = f"{method!r} at ε = {epsilon:g}: AUC {', '.join(middle)}, mean of {len(drawn)}; "
         sentence += "real rows: " + ", ".join(f"{f} {score:.3f}" for f, score in real.items())
         picture = plots.private_table(scores, columns, name)
-        show(picture, sentence, alt=f"Scores and one column. {sentence}", done=len(drawn) / 5)
-        if perf_counter() - start > 4:
+        show(picture, sentence, alt=f"Scores and one column. {sentence}", done=len(drawn) / 3)
+        if perf_counter() - start > 7:
             break
 
 
@@ -440,11 +454,11 @@ widgets.lab(
 # %% [markdown]
 # ## What membership attacks see
 #
-# The attacks of lesson 06 ask of a patient: was this record among those that the table was made of? They need
-# many tables of the same kind. So we take 60 patients of each hospital, toss a coin for each, make a table of
-# those with heads, and do that three times for each method. `"interpolate"`, which moves real patients a
-# little, is the positive control: an attack that does not find *it* is deaf. One attack (DOMIAS) asks how dense
-# invented rows are around a patient, compared with strangers, the other how near the nearest is.
+# The attacks of lesson 06 ask of a patient: was this record among those that the table was made of? So we take 60
+# patients of each hospital, toss a coin for each, make a table of those with heads, and do that twice for each method.
+# (More tables make the intervals narrower; two are enough to tell the control from a coin.) `"interpolate"`, which
+# moves real patients a little, is the positive control: an attack that does not find *it* is deaf. One attack (DOMIAS)
+# asks how dense invented rows are around a patient, compared with strangers, the other how near the nearest is.
 
 # %%
 from fedlab_utils import attacks
@@ -465,7 +479,7 @@ def tables_of(method, promise, drawn):
         if method == "interpolate":
             one = synth.fit(half.pooled().train, method=method, seed=seed)
         else:
-            about = dict(privacy=promise, aggregator=secagg.PrivateSum(), seed=seed)
+            about = dict(privacy=promise, aggregator=promise and secagg.PrivateSum(), seed=seed)
             one = synth.fit_federated(half, method=method, **about)
         yield one.sample(max(one.about.get("rows", 0), len(half.pooled().train)), seed=seed)
 
@@ -475,7 +489,7 @@ def tables_of(method, promise, drawn):
 
 # %%
 seen, strangers = {}, real.test.sample(600, random_state=0)
-patients, member, drawn = halves(60, 3)
+patients, member, drawn = halves(60, 2)
 kinds_of_table = {
     "interpolate": ("interpolate", None),
     "pairs, no noise": ("pairs", None),
@@ -496,8 +510,9 @@ plots.show(
 
 # %% [markdown]
 # From top to bottom: the control is found, so the attacks can hear. **Pairs without noise tell who was in them**,
-# although all that was learnt are counts: with 150 patients and thousands of cells, many a cell is one patient.
-# The noise of epsilon 1 silences both attacks. And `tables` *without any noise* look as silent. Are they safe?
+# although all that was learnt are counts: with 150 patients and thousands of cells, many a cell is one patient. The
+# noise of epsilon 1 silences both attacks, as far as these intervals reach. And `tables` *without any noise* look as
+# silent. Are they safe?
 #
 # No. These attacks look at the invented rows only, and they are weak ones. What is silent here is the *attack*.
 # To see it, attack the sums themselves.
@@ -524,12 +539,12 @@ def homer(x, means):  # equation (1) of the paper, summed over all places
     return (np.abs(x - common) - np.abs(x - means)).sum(1)
 
 
-inside, outside = genotypes(200), genotypes(2000)
+inside, outside = genotypes(200), genotypes(1000)
 exact = homer(outside, inside.mean(0)), homer(inside, inside.mean(0))
 found_at_one = (exact[1] > np.quantile(exact[0], 0.99)).mean()
 length = 5000**0.5  # the most that one patient can change the sums, as a vector
-noisy = inside.sum(0) + rng.normal(0, z * length, 5000)  # epsilon 1
-blurred = homer(outside, noisy / 200), homer(inside, noisy / 200)
+noisy = inside.sum(0) + rng.normal(0, z * length, (20, 5000))  # epsilon 1, 20 releases
+blurred = [np.ravel([homer(some, n / 200) for n in noisy]) for some in (outside[:200], inside)]
 print(f"exact means: {found_at_one:.0%} of the members found at 1% false alarms")
 print(f"noise for ε = 1: {z * length:.0f} on sums of at most 200")
 
@@ -550,7 +565,7 @@ print(f"noise for ε = 1: {z * length:.0f} on sums of at most 200")
 #
 # $$\text{found} \;\le\; \Phi\!\left(\Phi^{-1}(\text{false alarms}) + \tfrac{1}{z}\right)$$
 #
-# Let this attacker try 40,000 releases of our tables, half of them with the patient:
+# Let this attacker try 20,000 releases of our tables, half of them with the patient, and Homer's 20 of the genome:
 
 # %%
 from scipy.stats import norm
@@ -559,7 +574,7 @@ record = np.concatenate(count(codes[0][:1]), axis=1).ravel()  # nine ones
 without, sd = vectors.sum(0) - record, z * 3
 scores = []
 for added in (0 * record, record):
-    released = without + added + rng.normal(0, sd, (20_000, len(record)))
+    released = without + added + rng.normal(0, sd, (10_000, len(record)))
     scores.append(((released - without) @ record - record.sum() / 2) / sd**2)
 alarms = np.linspace(1e-4, 1, 200)
 bound = norm.cdf(norm.ppf(alarms) + 1 / z)
@@ -685,7 +700,7 @@ def pipeline(statistics):
         hospitals, privacy=privacy.RecordDP(epsilon=1), aggregator=secagg.PrivateSum()
     )
     run = federated.train(  # 03: rounds; 04: noise in every hospital; 05: masks
-        hospitals, rounds=20, batch_size=128, lr=0.2, hidden=(),
+        hospitals, rounds=15, batch_size=512, lr=0.8, hidden=(),
         privacy=privacy.RecordDP(epsilon=2, max_grad_norm=3.0), aggregator=secagg.SecureSum(),
     )  # fmt: skip
     return run, maker.ledger + run.ledgers[0]  # a training's ledger begins with its hospitals'
@@ -723,11 +738,12 @@ for sentence in forgetful.check():
 #
 # The package has each document's system as settings of one pipeline (`system.PRESETS`), with what a document
 # leaves open named in comments beside it. `system.run` takes one through all stages: hospitals, invented
-# patients, training, baselines, the clinic's view, the attack. Three changes make it a matter of seconds.
-# Batches and learning rates are larger. Where a document wants a GAN, it gets the best that we know for its
-# budget instead, the label-wise copula. (So [Sharma] and [Poojari 2026] do *better* here than with the private
-# GAN above; `python course.py run sharma` trains theirs.) And only invented tables are attacked here, no
-# trainings.
+# patients, training, baselines, the clinic's view, the attack. Four changes make it a matter of seconds.
+# Batches and learning rates are larger, and rounds at most 15. What two systems have in common is made once
+# (`earlier`): hospitals, baselines, an invented table of the same settings. Where a document wants a GAN, it gets
+# the best that we know for its budget instead, the label-wise copula. (So [Sharma] and [Poojari 2026] do *better*
+# here than with the private GAN above; `python course.py run sharma` trains theirs.) And only invented tables are
+# attacked here, no trainings.
 
 # %%
 from dataclasses import replace
@@ -737,7 +753,7 @@ from fedlab_utils import system
 
 def quick(name, attack=True, **synthetic):
     s = system.PRESETS[name]
-    faster = replace(s.training, batch_size=128, lr=0.2)
+    faster = replace(s.training, rounds=min(s.training.rounds, 15), batch_size=512, lr=0.8)
     invented = replace(s.synthetic, **synthetic)
     checks = system.Checks(attack=attack)
     return replace(s, training=faster, synthetic=invented, checks=checks)
@@ -752,7 +768,9 @@ settings = {
     "[7Med]": quick("7med", attack=False),
     "ours": quick("ours", attack=False, method="copula"),
 }
-outcomes = {name: system.run(one) for name, one in settings.items()}
+outcomes = {}
+for name, one in settings.items():
+    outcomes[name] = system.run(one, earlier=outcomes.values())
 
 # %% [markdown]
 # An outcome has everything for the four cells: scores beside their baselines, a ledger, attacks with intervals,
@@ -811,11 +829,11 @@ plots.show(
 #
 # **Attacked.** [Taj]'s patients were made artificial *first*, each hospital on its own, and of the tables of all
 # rows these are told apart best: artificial is not private. Those with a promise are hardly told from a coin (our
-# table is made as [Poojari 2026]'s is, so one attack speaks for both). The attacks on *trainings* are still open:
+# table here *is* that of [Poojari 2026], so one attack speaks for both). The attacks on *trainings* are still open:
 # two cells and a half. Take out an `attack=False` and run these cells again (ten seconds for each).
 #
-# **Who saw.** Compare [Haque et al.] with [7Med]: encryption by itself changes this column and no other. With
-# noise in shares masks also make a promise cheaper, as above.
+# **Who saw.** Compare [Haque et al.] with [7Med]: encryption by itself changes this column, and neither of the two
+# columns on the left. With noise in shares masks also make a promise cheaper, as above.
 #
 # ## The report
 #
@@ -852,8 +870,8 @@ print(f"{len(page) / 1000:.0f} kB; sections:", ", ".join(re.findall("<h2>(.*?)</
 # The attacker who ran along the bound above had one line. Here is where it comes from.
 #
 # <div class="alert alert-info"><b>Your turn ★★</b> <code>released</code> is a vector of noisy counts, <code>without</code> the
-# exact counts of all others, <code>record</code> what the patient adds to each (0 or 1), <code>sd</code> the noise of a count.
-# Return the logarithm of: how likely <code>released</code> is <i>with</i> the patient, over how likely
+# exact counts of all others, <code>record</code> what the patient adds to each (0 or 1), <code>sd</code> the noise of
+# a count. Return the logarithm of: how likely <code>released</code> is <i>with</i> the patient, over how likely
 # <i>without</i>.</div>
 
 
@@ -897,28 +915,31 @@ print(f"95% of releases with the patient stay below: {1.645 / z + 1 / (2 * z**2)
 #
 # How far does a private GAN come if it may train longer? And if it begins with rows that are drawn from noisy
 # tables, paid for by 30% of the same budget ($1/z^2$)? Each run trains two GANs; the picture grows while they
-# learn, and *Cancel* stops them. The long run takes about half a minute.
+# learn, and *Cancel* stops them. The longest run takes a quarter of a minute.
 
 
 # %% tags=["deep"]
 def private_gan(show, steps, epsilon, start):
-    reached = []
-    budget = privacy.RecordDP(epsilon=epsilon, secure=False)
+    budget, reached = privacy.RecordDP(epsilon=epsilon, secure=False), np.zeros((0, 2))
     common = dict(privacy=budget, aggregator=secagg.PrivateSum(), seed=0)
-    the_sum = worth(synth.fit_federated(federation, method="tables", **common).sample(4000))
-    beside = {"real rows": worth(real.train), f"one sum, ε = {epsilon:g}": the_sum, "a coin": 0.5}
-    each = [privacy.noise_for(epsilon) * t**0.5 for t in (1, steps)]
+    the_sum = worth(synth.fit_federated(federation, method="tables", **common).sample(2000))
+    beside = {"real rows": of_real, f"one sum, ε = {epsilon:g}": the_sum, "a coin": 0.5}
+    z, looks = privacy.noise_for(epsilon), 2 if steps < 100 else 4
+    noise = {f"ε = {epsilon:g}": ((1, steps), (z, z * steps**0.5))}
+    at = np.arange(1, looks + 1) * (steps // looks)
+
+    def picture(sentence):
+        figure = plots.critic_or_sum(noise, (at[: len(reached)], reached), beside)
+        show(figure, sentence, alt=sentence, done=len(reached) / looks)
 
     def so_far(gan):
-        reached.append([worth(gan.sample(3000, model=k)) for k in range(2)])
-        at = [steps // 5 * (k + 1) for k in range(len(reached))]
-        sentence = f"After {at[-1]} of {steps} steps at ε = {epsilon:g}, {start}: AUC "
-        sentence += f"{np.mean(reached[-1]):.3f}, the sum {the_sum:.3f}."
-        noise = {f"ε = {epsilon:g}": ([1, steps], each)}
-        picture = plots.critic_or_sum(noise, (at, np.array(reached)), beside)
-        show(picture, sentence, alt=sentence, done=at[-1] / steps)
+        nonlocal reached
+        reached = np.vstack([reached, [worth(gan.sample(2000, model=k)) for k in range(2)]])
+        sentence = f"After {at[len(reached) - 1]} of {steps} steps at ε = {epsilon:g}, {start}: "
+        picture(sentence + f"AUC {reached[-1].mean():.3f}, the sum {the_sum:.3f}.")
 
-    about = dict(method="dp_gan", steps=steps, every=steps // 5, on_step=so_far, n_models=2)
+    picture(f"The sum at ε = {epsilon:g} has AUC {the_sum:.3f}; the GANs are on their way.")
+    about = dict(method="dp_gan", steps=steps, every=steps // looks, on_step=so_far, n_models=2)
     if start == "warm start":
         about |= dict(warm_up=True, warm_steps=500)
     synth.fit_federated(federation, **about, **common)
@@ -928,47 +949,60 @@ def private_gan(show, steps, epsilon, start):
 widgets.lab(
     private_gan,
     title="A private GAN, longer",
-    steps=widgets.slider(20, 1000, 50, log=True, label="Critic steps"),
+    steps=widgets.slider(20, 400, 40, log=True, label="Critic steps"),
     epsilon=widgets.slider(1.0, 10.0, 3.0, log=True, label="Epsilon of each"),
     start=widgets.choice(["from scratch", "warm start"], label="Start"),
 )
 
 # %% [markdown] tags=["deep"]
-# Choose 1,000 steps. From scratch it climbs as steps go on, and in what we tried, longer runs included, it stayed
-# below the sum of the same budget. Then choose the warm start. It begins near the sum; do the steps that follow
-# add anything? Where we tried they did not: all of its quality was that of the tables, which cost a tenth of a
-# second. (About thirty configurations were tried while this lesson was written, on two tables, tuned on one of
-# them. That is evidence about these, and no theorem. What helped are large batches and many critic steps for one
-# of the generator: Bie et al. 2023, arXiv:2302.00079.)
+# Choose 400 steps. From scratch that is still little: on the bench 40 and 400 steps stayed near a coin, 2,000 came
+# to .65 ± .06, and all below the sum of the same budget (.770 ± .002). Then choose the warm start. It stands far
+# ahead at the first look; do the steps that follow add anything? On the bench they did not (.704 ± .016 in 40 steps,
+# .710 ± .025 in 400), and the tables that it started from are worth more by themselves and cost a tenth of a second.
+# (About thirty configurations were tried while this lesson was written, on two tables, tuned on one of them. That
+# is evidence about these, and no theorem. What helped are large batches and many critic steps for one of the
+# generator: Bie et al. 2023, arXiv:2302.00079.)
 
 # %% [markdown] tags=["deep"]
 # ## ◆ The tribunal gets its rows
 #
 # Lesson 06 put the defences of the course on trial. Here are the private synthesizers, for a register of the
 # same size (24 patients a hospital) and the attack that the tribunal ran on tables: how dense are the invented
-# rows around this patient, compared with what is usual for her? There are 18 tables of each kind (`pairs`
-# stands in the figure above). Everybody sees the same table, so one column stands for outsider, hospital and
-# server; the last one is the most that noise of this size allows (the bell curve's bound above).
+# rows around this patient, compared with what is usual for her? First one of them, six tables with noise and six
+# without. Everybody sees the same table, so one column stands for outsider, hospital and server; the last one is
+# the most that noise of this size allows (the bell curve's bound above).
 
 # %% tags=["deep"]
-(register_rows, coins, trial), defendants = halves(24, 18), {}
-for method, epsilon in (("tables", 1), ("copula", 1), ("tables", None), ("copula", None)):
+(register_rows, coins, trial), defendants = halves(24, 6), {}
+for epsilon in (1, None):
     budget = epsilon and privacy.RecordDP(epsilon=epsilon, secure=False)
-    made = list(tables_of(method, budget, trial))
+    made = list(tables_of("copula", budget, trial))
     attack = attacks.rmia(attacks.densities(register_rows, coins, made))
-    at_one = norm.cdf(norm.ppf(0.01) + 1 / privacy.noise_for(epsilon)) if epsilon else np.nan
-    name = f"{method}, ε = {epsilon}" if epsilon else f"{method}, no noise"
-    defendants[name] = {"found at 1%": str(attack.tpr_at(0.01)), "AUC": str(attack.auc)}
-    defendants[name]["its noise: at most"] = f"{at_one:.1%}" if epsilon else "none"
+    at_five = norm.cdf(norm.ppf(0.05) + 1 / privacy.noise_for(epsilon)) if epsilon else np.nan
+    name = f"copula, ε = {epsilon}" if epsilon else "copula, no noise"
+    about = {"found at 5% false alarms": str(attack.tpr_at(0.05)), "AUC": str(attack.auc)}
+    defendants[name] = about
+    defendants[name]["its noise: at most"] = f"{at_five:.1%}" if epsilon else "none"
 pd.set_option("display.max_colwidth", None)
 display(pd.DataFrame(defendants).T)
 
 # %% [markdown] tags=["deep"]
-# Read the last column first. With epsilon 1 the bound is small, whatever comes, and that is the verdict: what
-# this attack found beside it is a lower bound of what can be found. (A point above the bound is chance: its
-# interval reaches below it.) The rows without noise have no bound at all, and this attack hears even the plain
-# tables that the two above did not. (The register has 120 patients; with a budget of 1 there is not much left
-# of its table either.)
+# Six tables are few, and the intervals say so; they cannot resolve 1% of false alarms at all. On the bench 32 of each
+# kind stood before the same judge (`--only tribunal`):
+#
+# | rows by | found at 1% false alarms (95%) | AUC (95%) | its noise: at most |
+# | --- | --- | --- | --- |
+# | tables, ε = 1 | 1.2% (0.0% to 3.0%) | .528 (.497 to .560) | 2.0% |
+# | copula, ε = 1 | 0.9% (0.0% to 2.8%) | .503 (.473 to .536) | 2.0% |
+# | pairs, ε = 1 | 1.0% (0.0% to 2.8%) | .529 (.503 to .561) | 2.0% |
+# | tables, no noise | 1.2% (0.4% to 3.9%) | .587 (.557 to .618) | none |
+# | copula, no noise | 4.2% (1.2% to 6.4%) | .625 (.594 to .652) | none |
+# | pairs, no noise | 16.3% (11.8% to 24.3%) | .752 (.722 to .779) | none |
+#
+# Read the last column first. With epsilon 1 the bound is small, whatever comes, and that is the verdict: what this
+# attack found beside it is a lower bound of what can be found. The rows without noise have no bound at all, and in
+# this smaller register, over many more tables, this attack hears even the plain tables (by AUC). (The register has 120
+# patients; with a budget of 1 there is not much left of its table either.)
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Paper check: "without significant loss", "unable to determine"
@@ -979,24 +1013,22 @@ display(pd.DataFrame(defendants).T)
 # each sentence be true here? The loss against real rows for the best method that we have, three draws each:
 
 # %% tags=["deep"]
-base = {family: worth(real.train, family) for family in ("linear", "trees")}
-for epsilon in (0.3, 1, 8):
-    budget = privacy.RecordDP(epsilon=epsilon, secure=False)
-    loss = []
+for epsilon in (0.3, 8):
+    budget, lost = privacy.RecordDP(epsilon=epsilon, secure=False), []
     for seed in range(3):
         about = dict(method="copula", privacy=budget, aggregator=secagg.PrivateSum(), seed=seed)
         made = synth.fit_federated(federation, **about)
-        rows = made.sample(made.about["rows"], seed=seed)
-        loss.append([base[family] - worth(rows, family) for family in base])
-    mean, spread = np.mean(loss, 0), np.std(loss, 0, ddof=1)
-    said = "; ".join(f"{f} {m:.3f} ± {s:.3f}" for f, m, s in zip(base, mean, spread, strict=True))
-    print(f"ε = {epsilon:<4g} AUC lost: {said}")
+        lost.append(of_real - worth(made.sample(4000, seed=seed)))
+    print(f"ε = {epsilon:<4g} AUC lost: {np.mean(lost):.3f} ± {np.std(lost, ddof=1):.3f}")
 for name, auc in seen["tables, no noise"].items():
     print(f"tables WITHOUT noise, {name}: AUC {auc}")
 
 # %% [markdown] tags=["deep"]
+# The bench has ten draws and more epsilons (`--only loss`): a linear model lost .046 ± .018 at 0.3, .013 ± .005 at 1
+# and .010 ± .002 at 8, trees much the same (.050 ± .017, .015 ± .006, .009 ± .003).
+#
 # **What holds.** "Without significant loss" can be true: from epsilon 1 on the loss on thousands of patients is a
-# few hundredths of AUC, for a sum. For the GAN that the paper names, we did not get there. **What does not
+# hundredth or two of AUC, for a sum. For the GAN that the paper names, we did not get there. **What does not
 # follow.** "Unable to determine" is true in the last line as well, of tables *without any noise*, whose sums the
 # attacker above would read without effort if they were many enough. So the sentence fits any epsilon, infinity
 # included, and supports none. And do not conclude the other way round: that our GAN falls short does not show
@@ -1008,32 +1040,31 @@ for name, auc in seen["tables, no noise"].items():
 # [Poojari 2026], on synthetic data sets: federated learning models "can be augmented with these synthetic
 # datasets to enhance the performance of models without jeopardizing privacy". The paper has no number for it.
 # Ours: the same training on real rows, and on real rows with as many invented ones (copula, epsilon 1) beside
-# them. Five splits, and differences split by split, once with all patients, once with a twentieth, where help
-# would be most welcome:
+# them. Three draws of a twentieth of the patients, where help would be most welcome, and differences draw by draw:
 
 # %% tags=["deep"]
-splits = data.replicates("hospital_network", 5)
 work = dict(rounds=20, local_steps=10, batch_size=64, lr=0.2, hidden=(32,))
-for share in (1.0, 0.05):
-    plain, augmented = [], []
-    for k, split in enumerate(splits):
-        frames = [h.train.sample(frac=share, random_state=k) for h in split.hospitals]
-        plain.append(split.replace_train([f.reset_index(drop=True) for f in frames]))
-        about = dict(method="copula", privacy=promise, aggregator=secagg.PrivateSum(), seed=k)
-        made, both = synth.fit_federated(plain[-1], **about), []
-        for j, f in enumerate(frames):
-            both.append(pd.concat([f, made.sample(len(f), seed=j)], ignore_index=True))
-        augmented.append(split.replace_train(both))
-    without, beside = (federated.train(some, **work).auc for some in (plain, augmented))
-    gain = np.asarray(beside) - np.asarray(without)
-    said = f"{gain.mean():+.4f} ± {gain.std(ddof=1):.4f}"
-    print(f"{share:4.0%} of the patients: AUC {without.mean():.3f}; with invented rows {said}")
+plain, augmented = [], []
+for k in range(3):
+    frames = [h.train.sample(frac=0.05, random_state=k) for h in federation.hospitals]
+    plain.append(federation.replace_train(frames))
+    about = dict(method="copula", privacy=promise, aggregator=secagg.PrivateSum(), seed=k)
+    made, both = synth.fit_federated(plain[-1], **about), []
+    for j, f in enumerate(frames):
+        both.append(pd.concat([f, made.sample(len(f), seed=j)], ignore_index=True))
+    augmented.append(federation.replace_train(both))
+without, beside = (np.asarray(federated.train(some, **work).auc) for some in (plain, augmented))
+gains = ", ".join(f"{gain:+.4f}" for gain in beside - without)
+print(f"AUC of real rows alone {without.mean():.3f}; with invented ones beside them {gains}")
 
 # %% [markdown] tags=["deep"]
-# Invented rows are made from the same patients: they cannot know more than these did, and under a promise they
-# know less. What they can do is to calm a model that has too few rows. Look at the sign and at the spread of
-# each line: here no help is resolved, and where patients are few they rather harm. And "without jeopardizing
-# privacy" is true of the invented rows only: the real ones are trained on beside them.
+# Three draws say little; the bench repeats it on ten splits, and with all patients (`--only augmentation`): the
+# gain was +.001 ± .003 with all of them, and -.028 ± .035 with a twentieth.
+#
+# Invented rows are made from the same patients: they cannot know more than these did, and under a promise they know
+# less. What they can do is to calm a model that has too few rows. No help is resolved here; on the bench, where
+# patients are few, they rather harmed, though not in every split. And "without jeopardizing privacy" is true of the
+# invented rows only: the real ones are trained on beside them.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Paper check: artificial first
@@ -1063,7 +1094,7 @@ except ValueError as refused:
 # ## ◆ Paper check: "only the trained model updates"
 #
 # [7Med]: "Only the trained model updates, not the raw data, are shared", and so "the risk of data breaches is
-# minimised". Here is what was shared in our run of it, and what its ledger holds:
+# minimised". Here is what was shared in each round of our run of it, and what its ledger holds:
 
 # %% tags=["deep"]
 display(outcomes["[7Med]"].views()[["viewer", "sees", "messages", "bytes"]])
@@ -1111,16 +1142,16 @@ print(accounted(outcomes["[7Med]"]).bare)
 # factor of two: one patient changes 36 cells in place of 9, and the length is the root of that.</details>
 #
 # <details><summary>2. Invented rows are drawn from noisy tables, a million of them. What does the millionth
-# cost?</summary>Nothing. Drawing looks at the noisy tables alone. (Choosing the best of a hundred noisy tables by looking at
-# real patients costs.)</details>
+# cost?</summary>Nothing. Drawing looks at the noisy tables alone. (Choosing the best of a hundred noisy tables by
+# looking at real patients costs.)</details>
 #
 # <details><summary>3. A synthesizer is excellent in its authors' table, and useless in yours. What do you suspect
 # first?</summary>That in yours columns decide together which it draws apart. Compare by the kind of combination, not by
 # the average table.</details>
 #
 # <details><summary>4. Two attacks find nothing in a table that was made without noise. May it be
-# published?</summary>That is no reason to. Another attack may find them, and nothing bounds it; the sums behind the table
-# can be read by Homer's attack if they are many.</details>
+# published?</summary>That is no reason to. Another attack may find them, and nothing bounds it; the sums behind the
+# table can be read by Homer's attack if they are many.</details>
 #
 # <details><summary>5. A report says epsilon 1, and its pipeline scales every column by its smallest and largest value. What
 # is wrong?</summary>A largest value is one patient's. It was released to everybody, without noise, and is in no

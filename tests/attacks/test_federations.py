@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from fedlab_utils import attacks, data, federated, privacy
 from fedlab_utils.attacks import federations
+from fedlab_utils.federated import diary
 from tests.attacks.helpers import cohort
 
 
@@ -53,6 +54,14 @@ def test_noise_hides_patients_from_the_server_too(federation):
     for view in hidden.values():
         auc = attacks.lira(view).auc
         assert auc.low <= 0.5 <= auc.high  # with other seeds, one of the three misses about 1 time in 15
+
+
+def test_shadow_federations_share_the_tables_that_no_training_reads(federation, monkeypatch):
+    looked = []
+    monkeypatch.setattr(diary, "dealing", lambda f: looked.append(f) or 0)
+    promise = privacy.RecordDP(noise_multiplier=1.0, secure=False)
+    attacks.federated_shadows(federation, n_models=8, seed=0, privacy=promise, rounds=2, local_steps=1, lr=0.1)
+    assert len(looked) == 1
 
 
 def test_the_weights_of_rounds_are_found_on_other_federations(federation):
@@ -117,6 +126,13 @@ def test_numbers_are_finite_where_somebody_is_in_all_or_in_none_of_the_further_f
         assert np.isfinite(way.ratios(np.arange(36) > 11, member)).all()
 
 
+def test_some_federations_are_read_as_they_are_among_all():
+    member, seen = logits(np.array([1.0, 0.5]))
+    further, some = np.arange(36) > 11, np.arange(36) % 5 == 0
+    for way in federations._ways(seen):
+        assert np.array_equal(way.ratios(further, member, some), way.ratios(further, member)[some])
+
+
 def test_the_register_gives_hospitals_what_it_gives_outsiders():
     """Earlier global models add nothing to the last one here; the server sees more (lesson 06)."""
     network = data.load("hospital_network", target="diagnosis")
@@ -131,8 +147,10 @@ def test_the_register_gives_hospitals_what_it_gives_outsiders():
 
 
 def test_federated_shadows_refuses_what_it_cannot_do(federation):
-    with pytest.raises(ValueError, match="train must leave .'participation'. alone"):
-        attacks.federated_shadows(federation, n_models=2, seed=0, participation=0.5)
+    absent = dict(participation=0.5, dropout=0.1, clock=federated.Clock({"a": 0.1}, deadline=1), personal="head")
+    for name, value in absent.items():
+        with pytest.raises(ValueError, match=f"train must leave .'{name}'. alone"):
+            attacks.federated_shadows(federation, n_models=2, seed=0, **{name: value})
     numbers = data.from_frame(cohort(60), target="bmi", n_hospitals=2)
     with pytest.raises(ValueError, match="a regression target has no logit"):
         attacks.federated_shadows(numbers, n_models=2, seed=0)

@@ -43,6 +43,19 @@ RUN_CELL = """async (i) => {
     await window.jupyterapp.commands.execute('notebook:run-cell');
     return panel.content.model.sharedModel.cells[i].toJSON().outputs;
 }"""
+CLOSE = """async () => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    await panel.sessionContext.shutdown();
+    panel.dispose();
+}"""
+# A run that was not over when its output was made is stored in it later, and the view is made anew with it.
+FOLLOWED = """() => {
+    const notebook = window.jupyterapp?.shell?.currentWidget?.content;
+    if (!notebook) return true;  // a page without a notebook around it, such as the control room's own
+    const outputs = notebook.activeCell.model.sharedModel.toJSON().outputs;
+    const said = document.querySelector('.fedlab-lab .fedlab-sentence').textContent;
+    return outputs.some((output) => [output.data?.['text/plain'] ?? ''].flat().join('').startsWith(said));
+}"""
 BYTES = "async (img) => Array.from(new Uint8Array(await (await fetch(img.src)).arrayBuffer()))"
 
 
@@ -192,6 +205,18 @@ def lesson(browser: Browser, address: str, name: str, **size) -> Iterator[Page]:
         yield page
 
 
+@contextmanager
+def opened(page: Page, name: str) -> Iterator[Page]:
+    """A notebook in a JupyterLab that stands open, once its kernel is ready; closed again, and its kernel ended."""
+    command(page, "docmanager:open", path=name)
+    page.wait_for_function("(name) => window.jupyterapp.shell.currentWidget?.context?.path === name", arg=name)
+    page.wait_for_function(READY, timeout=60_000)
+    try:
+        yield page
+    finally:
+        page.evaluate(CLOSE)
+
+
 @dataclass(frozen=True)
 class View:
     """What a lab shows: a hash of the picture's bytes, and the sentence under it."""
@@ -248,6 +273,7 @@ def finished(page: Page) -> View:
     """The view once the first lab's run is over and its output has had time to follow."""
     over = "document.querySelector('.fedlab-lab .fedlab-time')?.textContent.length > 0"
     page.wait_for_function(over, timeout=60_000)
+    page.wait_for_function(FOLLOWED)
     page.wait_for_timeout(500)
     return settled(page)
 

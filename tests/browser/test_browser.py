@@ -21,9 +21,17 @@ def screenshot(page, name):
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
+@pytest.fixture(scope="module")
+def desk(lab):
+    """A JupyterLab that stands open, for one lesson after the other."""
+    with browser.lesson(*lab, "frozen.ipynb") as page:
+        page.evaluate(browser.CLOSE)
+        yield page
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_lab_of_each_lesson_works_with_keys_alone_and_says_what_it_is(lab, name):
-    with browser.lesson(*lab, f"{name}.ipynb") as page:
+def test_a_lab_of_each_lesson_works_with_keys_alone_and_says_what_it_is(desk, name):
+    with browser.opened(desk, f"{name}.ipynb") as page:
         browser.run_to_first_lab(page)
         before = browser.finished(page)  # a slow run's output is replaced at its end, and its controls are named anew
         screenshot(page, f"{name}-before")
@@ -77,7 +85,7 @@ def test_cancel_by_keyboard_keeps_the_focus(lab):
     with browser.lesson(*lab, "slow.ipynb") as page:
         browser.run_to_first_lab(page)
         says = "(words) => document.querySelector('.fedlab-sentence').textContent === words"
-        page.wait_for_function(says, arg="3 in the end.")
+        assert browser.finished(page).sentence == "3 in the end."
         browser.tab_to(page, ".fedlab-lab .noUi-handle")
         page.keyboard.press("ArrowRight")
         page.wait_for_function(says, arg="4 at first.")
@@ -89,11 +97,21 @@ def test_cancel_by_keyboard_keeps_the_focus(lab):
         assert page.locator(".fedlab-sentence").inner_text() == "4 at first."
 
 
+def test_who_stands_on_a_slider_still_stands_there_when_the_first_run_ends(lab, folder):
+    with browser.lesson(*lab, "held.ipynb") as page:
+        browser.run_to_first_lab(page)
+        browser.tab_to(page, ".fedlab-lab .noUi-handle")
+        (folder / "go").touch()
+        browser.finished(page)
+        assert page.evaluate("document.activeElement.matches('.fedlab-lab .noUi-handle')")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("document.querySelector('.fedlab-sentence').textContent === '4 in the end.'")
+
+
 def test_the_stored_picture_is_that_of_the_finished_run(lab, folder):
     with browser.lesson(*lab, "slow.ipynb") as page:
         page.evaluate(browser.RUN_CELL, 0)
-        page.wait_for_function("document.querySelector('.fedlab-sentence')?.textContent === '3 in the end.'")
-        page.wait_for_timeout(500)
+        assert browser.finished(page).sentence == "3 in the end."
         browser.command(page, "docmanager:save")
         page.wait_for_timeout(500)
     (output,) = nbformat.read(folder / "slow.ipynb", as_version=4).cells[0].outputs

@@ -7,7 +7,7 @@ import nbformat
 
 from tests.browser import browser
 
-NAME = "00_start_here.ipynb"
+NAME = "slow.ipynb"  # a real lab with little behind it
 
 
 def run_and_save(page):

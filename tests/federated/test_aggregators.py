@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedlab_utils import federated
-from fedlab_utils.federated.plan import Setting
+from fedlab_utils.federated.setting import Setting
 from fedlab_utils.privacy import HospitalDP, RecordDP
 from tests.federated.helpers import QUICK
 

@@ -26,6 +26,7 @@ WRONG = {
     "compress": ("topk", 8, True, [], federated.TopK),
     "proximal": RATE,
     "participation": (0, -0.1, 1.5, NAN, "1", True, None),
+    "attack": ("hide", 0, True, [], federated.Attack),
     "privacy": ("record", 1.0, True, [], privacy.RecordDP),
     "aggregator": ("sum", 3, True, [], federated.OpenSum),
     "seeds": (*COUNT, None),
@@ -47,6 +48,7 @@ FUNCTIONS = [
     (federated.baselines, TRAINING, WRONG),
     (federated.compare, TRAINING | {"settings": {"a": {}}}, WRONG | {"settings": SETTINGS}),
     (federated.side_by_side, TRAINING | {"settings": {"a": {}}}, WRONG | {"settings": SETTINGS, "on_round": ("f", 3)}),
+    (federated.leave_one_out, TRAINING, WRONG),
     (
         federated.local_update,
         dict(arrays=ARRAYS, hospital=THREE.hospitals[0], task="binary", rng=RNG),

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 from scipy.stats import binomtest
@@ -239,6 +240,8 @@ def test_bad_arguments_get_a_sentence(three, run, change, sentence):
 
 def test_what_does_not_fit_the_run_gets_a_sentence(three, run):
     numbers = data.from_frame(table().assign(ill=table()["a"] * 1.5), target="ill", hospital="ward")
+    with pytest.raises(ValueError, match="run must have no personal part"):
+        federated.clinical(federated.train(three, rounds=1, personal="head"), three)
     with pytest.raises(ValueError, match="binary task, ill or not; this one is regression"):
         federated.clinical(federated.train(numbers, **QUICK), numbers)
     with pytest.raises(ValueError, match="federation must be what the run was trained on"):
@@ -249,3 +252,46 @@ def test_what_does_not_fit_the_run_gets_a_sentence(three, run):
         federated.calibration(run, three, groups=0)
     with pytest.raises(ValueError, match="run must be what federated.train returned; got Recalibrated"):
         federated.recalibrated(federated.recalibrated(run, three), three)
+
+
+# ---------------------------------------------------------------- the level of risk, and a slope at home
+
+
+def test_predicted_over_observed_by_hand(three, run):
+    found = federated.clinical(run, three)
+    for h in (*three.hospitals, three.pooled()):
+        risk, ill = risks(run, h, 1)
+        row = one(found, "all" if h.name == "pooled" else h.name, 1)
+        assert row["predicted_observed"] == pytest.approx(risk.mean() / ill.mean(), abs=1e-6)
+    nobody = dataclasses.replace(
+        three,
+        hospitals=tuple(dataclasses.replace(h, y_test=torch.zeros_like(h.y_test)) for h in three.hospitals),
+    )
+    assert federated.clinical(run, nobody)["predicted_observed"].isna().all()
+
+
+def test_a_slope_is_refitted_with_the_intercept_in_each_hospital(three, run):
+    both, plain = federated.recalibrated(run, three, slope=True), federated.recalibrated(run, three)
+    assert (plain.scale == 1).all()
+    for k, h in enumerate(three.hospitals):
+        at = logit(run[2].predict_proba(h.X_train)[:, 1].double().numpy())
+        a, b = offset_fit(at, h.y_train[:, 0].numpy() == 1, free_slope=True)
+        assert (both.shift[2, k], both.scale[2, k]) == (pytest.approx(a, abs=1e-3), pytest.approx(b, abs=1e-3))
+        test = logit(run[2].predict_proba(h.X_test)[:, 1].double().numpy())
+        np.testing.assert_allclose(both.predict_proba(h.X_test, h.name)[2, :, 1], expit(a + b * test), atol=1e-3)
+        scored = one(federated.clinical(both, three, threshold=0.4), h.name, 2)
+        ill = h.y_test[:, 0].numpy() == 1
+        assert scored["missed"] == pytest.approx((expit(a + b * test)[ill] < 0.4).mean())
+    with pytest.raises(ValueError, match="slope must be True or False"):
+        federated.recalibrated(run, three, slope=1)
+
+
+def test_a_slope_that_would_turn_the_order_round_stays_one(three, run):
+    turned = dataclasses.replace(
+        three,
+        hospitals=tuple(dataclasses.replace(h, y_train=1 - h.y_train) for h in three.hospitals),
+    )
+    found, plain = federated.recalibrated(run, turned, slope=True), federated.recalibrated(run, turned)
+    some = [0, 2]  # another seed's model is still the wrong way round
+    assert (found.scale[some] == 1).all()
+    np.testing.assert_allclose(found.shift[some], plain.shift[some], atol=1e-9)

@@ -1,12 +1,17 @@
 """Settings side by side, and the baselines beside them."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
-from fedlab_utils import data, federated
+from fedlab_utils import data, federated, privacy
+from fedlab_utils.federated.plan import Plan
+from fedlab_utils.federated.setting import Setting
 from tests.federated.helpers import QUICK, last, table
 
 
@@ -70,3 +75,63 @@ def test_pooled_is_logistic_regression_where_that_is_asked_for_and_more_work_doe
     ours = pooled(hidden=(), rounds=400)
     assert ours["auc"] == pytest.approx(theirs, abs=0.01)
     assert pooled(rounds=400)["loss"] > pooled()["loss"] + 0.1  # the default network, trained to its end
+
+
+# ---------------------------------------------------------------- leaving each hospital out
+
+
+@dataclass(frozen=True)
+class Turned(federated.Attack):
+    def update(self, updates):
+        return -2 * updates
+
+
+@pytest.mark.parametrize("change", [{}, dict(strategy="scaffold", dropout=0.3), dict(aggregator=federated.Median())])
+def test_leaving_the_last_hospital_out_is_a_training_of_the_others(change):
+    splits = data.replicates(table(), 2, target="ill", hospital="ward")
+    work = QUICK | dict(rounds=6) | change
+    found = federated.leave_one_out(splits, **work)
+    assert found["hospital"].tolist() == ["north"] * 2 + ["east"] * 2 + ["west"] * 2
+    two = federated.train([replace(f, hospitals=f.hospitals[:2]) for f in splits], **work)
+    everybody = federated.train(splits, **work)
+    for seed, f in enumerate(splits):
+        row, alone = found.query("hospital == 'west' and seed == @seed").iloc[0], last(two.final.query("seed == @seed"))
+        assert row[["loss", "accuracy", "auc"]].tolist() == pytest.approx(
+            alone[["loss", "accuracy", "auc"]].iloc[0].tolist(), abs=1e-6
+        )
+        X, y = (torch.cat([getattr(h, name) for h in f.hospitals[:2]]) for name in ("X_test", "y_test"))
+        risk, ill = everybody[seed].predict_proba(X)[:, 1].double().numpy(), y[:, 0].numpy()
+        assert row["auc_change"] == pytest.approx(row["auc"] - roc_auc_score(ill, risk), abs=1e-6)
+        assert row["loss_change"] == pytest.approx(row["loss"] - log_loss(ill, risk), abs=1e-5)
+
+
+def test_a_liar_is_found_by_leaving_out(three):
+    found = federated.leave_one_out(three, seeds=2, **QUICK | dict(rounds=6), attack=Turned([2]))
+    change = found.groupby("hospital")["loss_change"].mean()
+    assert change["west"] < -0.02 < change[["north", "east"]].min()
+
+
+def test_each_model_without_a_hospital_has_noise_of_its_own(three):
+    promise = privacy.RecordDP(noise_multiplier=1, delta=1e-3, secure=False)
+    one = Setting(**QUICK, privacy=promise)
+    plan = Plan([three], [one] * 4, [None, 0, 1, 2])
+    first = [plan._work[r][2].random() for r in range(3)]
+    assert len(set(first)) == 3 and (plan.planned == np.where(np.eye(4, 3, -1), 0, 3)).all()
+    assert plan._work[0][0].random() == Plan([three], [one])._work[0][0].random()
+    plain = Plan([three], [Setting(**QUICK)] * 4, [None, 0, 1, 2])
+    assert len({plain._work[r][2].random() for r in range(3)}) == 1  # without one, only what is left out differs
+    found = federated.leave_one_out(three, seeds=2, **QUICK, privacy=promise)
+    assert found.drop(columns="hospital").notna().all(axis=None)
+
+
+def test_what_leaving_out_cannot_do_gets_a_sentence(three):
+    with pytest.raises(ValueError, match="privacy must not be HospitalDP here"):
+        federated.leave_one_out(three, **QUICK, privacy=privacy.HospitalDP(noise_multiplier=1, delta=0.01))
+    with pytest.raises(ValueError, match="federation must have two hospitals"):
+        federated.leave_one_out(three.repartition(1, None), **QUICK)
+    with pytest.raises(ValueError, match="needs 3 updates in a round, and 2 hospitals"):
+        federated.leave_one_out(three, **QUICK, aggregator=federated.TrimmedMean(1))
+    with pytest.raises(ValueError, match="participation must be 1 here"):
+        federated.leave_one_out(three, **QUICK, participation=0.5)
+    with pytest.raises(ValueError, match="personal must be None here"):
+        federated.leave_one_out(three, **QUICK, personal="head")

@@ -1,11 +1,16 @@
 """What a training writes down: scores, bytes, ledger entries, round by round."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
 from fedlab_utils import data, federated
+from fedlab_utils.data.hospitals import dealing
+from fedlab_utils.federated import diary
+from fedlab_utils.privacy import RecordDP
 from tests.federated.helpers import QUICK, last, table
 
 
@@ -54,6 +59,17 @@ def test_the_ledger_lists_every_split_and_every_run(three):
     one, many = federated.train(three, **QUICK).ledger, federated.train(splits, **QUICK).ledger
     assert len(many) - 3 == sum(len(s.ledger) for s in splits) and len(one) - 3 == len(three.ledger)
     assert (many.table()["detail"] == "3 runs").sum() == 3 and (many.table()["guarantee"] == "not private").all()
+
+
+def test_tables_that_runs_share_are_looked_at_once(three, monkeypatch):
+    """Coins on rows leave tables, tests and hospitals as they are: a hundred of them cost what one does."""
+    some = [replace(h, X_train=h.X_train[::2], y_train=h.y_train[::2]) for h in three.hospitals]
+    both, looked = [three, replace(three, hospitals=tuple(some))], []
+    monkeypatch.setattr(diary, "dealing", lambda f: looked.append(f) or dealing(f))
+    run = federated.train(both, **QUICK, privacy=RecordDP(noise_multiplier=1.0, secure=False))
+    assert len(looked) == 1 and {e.dealing for e in run.ledger.private.entries} == {dealing(three)}
+    assert len({id(X) for X, *_ in diary.test_rows(both)}) == 1
+    assert {e.mechanism.units for e in run.ledger.private.entries} == {14, 27, 40, 53, 80}  # rows to train on
 
 
 def test_a_callback_sees_each_round_and_can_stop(three):

@@ -6,7 +6,8 @@ import torch
 
 from fedlab_utils import data, federated, fleet
 from fedlab_utils.federated.aggregators import ABANDONED
-from fedlab_utils.federated.plan import Plan, Setting
+from fedlab_utils.federated.plan import Plan
+from fedlab_utils.federated.setting import Setting
 from fedlab_utils.fleet.randomness import DROPOUT, generator
 from fedlab_utils.privacy import HospitalDP, RecordDP
 from fedlab_utils.secagg import SecureSum

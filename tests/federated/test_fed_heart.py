@@ -40,7 +40,7 @@ def test_federated_averaging_with_a_better_learning_rate(heart):
 def test_the_published_win_of_adaptive_servers_is_a_learning_rate(heart):
     """All published rows of logistic regression, as they come out here, and averaging with ten times the rate.
 
-    Published (10 seeds there and here): .748 FedAvg, .748 SCAFFOLD, .779 FedAdam, .779 FedYogi.
+    Published (here: 10 seeds): .748 FedAvg, .748 SCAFFOLD, .779 FedAdam, .779 FedYogi.
     """
     as_there = dict(betas=(0.9, 0.999), tau=1e-8)
     settings = {

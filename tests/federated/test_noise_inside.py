@@ -128,7 +128,7 @@ def test_an_update_is_no_longer_than_the_clip_norm_once_it_is_rounded(five, monk
             found.append((np.linalg.norm(rounded, axis=1).max(), step))
             return prepared
 
-    monkeypatch.setattr("fedlab_utils.federated.plan._described", lambda way: "measuring")
+    monkeypatch.setattr("fedlab_utils.federated.setting._described", lambda way: "measuring")
     loud = promise(noise_multiplier=0.5, max_update_norm=0.05)
     train(five, loud, Measuring(bits=16), lr=1.0, rounds=1)
     ((longest, step),) = found

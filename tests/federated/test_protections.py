@@ -17,6 +17,7 @@ from dp_accounting import pld
 
 from fedlab_utils import data, federated, fleet
 from fedlab_utils.federated import plan, protections
+from fedlab_utils.federated.setting import Setting
 from fedlab_utils.fleet import batches
 from fedlab_utils.privacy import promises
 
@@ -39,6 +40,11 @@ def three():
     return data.from_frame(table(), target="ill", hospital="ward")
 
 
+def test_runs_with_the_same_noise_on_as_many_rows_share_a_mechanism(three):
+    run = federated.train(three, **QUICK, seeds=4, privacy=RecordDP(noise_multiplier=1.0))
+    assert len(run.ledger.private) == 12 and len({id(e.mechanism) for e in run.ledger.private.entries}) == 3
+
+
 def direct(noise, q, steps, delta=1e-5, kind=pld.PLDAccountant, **options):
     """Epsilon straight from dp-accounting."""
     event = dp_accounting.GaussianDpEvent(noise)
@@ -52,7 +58,7 @@ def direct(noise, q, steps, delta=1e-5, kind=pld.PLDAccountant, **options):
 
 def test_one_private_step_is_the_clipped_sum_of_opacus(three, monkeypatch):
     """The same Poisson batch, without noise, divided by the expected size of the batch."""
-    monkeypatch.setattr(plan.Setting, "own_stream", lambda *_: ())
+    monkeypatch.setattr(Setting, "own_stream", lambda *_: ())
     limit, rate, hospital = 0.3, 0.7, three.hospitals[0]
     alone = data.from_frame(table().assign(ward="north"), target="ill", hospital="ward")
     hospital = alone.hospitals[0]
@@ -90,7 +96,7 @@ def test_noise_in_training_has_the_stated_size(three):
 
 
 def test_an_empty_batch_is_a_step_with_noise(monkeypatch):
-    monkeypatch.setattr(plan.Setting, "own_stream", lambda *_: ())
+    monkeypatch.setattr(Setting, "own_stream", lambda *_: ())
     one = data.from_frame(table(60).assign(ward="x"), target="ill", hospital="ward")
     n = len(one.hospitals[0].y_train)
     seed = next(
@@ -341,7 +347,7 @@ def many():
 
 
 def test_without_noise_and_clipping_hospitals_count_alike(three, monkeypatch):
-    monkeypatch.setattr(plan.Setting, "own_stream", lambda *_: ())
+    monkeypatch.setattr(Setting, "own_stream", lambda *_: ())
     loose = HospitalDP(noise_multiplier=0, max_update_norm=1e6)
     ours = federated.train(three, **QUICK, privacy=loose)
     theirs = federated.train(three, **QUICK, strategy="uniform")

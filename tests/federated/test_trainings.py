@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from fedlab_utils import data, federated, fleet
-from fedlab_utils.federated.plan import Setting
+from fedlab_utils.federated.setting import Setting
 from tests.federated.helpers import QUICK, last, table
 
 

@@ -1,10 +1,13 @@
 """Fidelity: what perfect looks like, what bad looks like, and what is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from fedlab_utils import data, fidelity, synth
+from fedlab_utils.fidelity import measures
 from tests.fidelity.helpers import HOLDOUT, REAL, SECOND, run
 
 COLUMNS = ["measure", "value", "reference", "better", "what"]
@@ -218,6 +221,22 @@ def test_bad_input_gets_one_sentence(change, sentence):
 
 
 # ---------------------------------------------------------------- what rows are worth
+
+
+def test_what_real_rows_get_is_measured_once_for_several_tables(monkeypatch):
+    kinds, real, unseen, own = SimpleNamespace(), REAL[:60], HOLDOUT[:60], []
+    monkeypatch.setattr(measures, "_REFERENCES", {})
+    monkeypatch.setattr(measures, "_measures", lambda *_: own.append(1) or [("m", float(len(own)), "lower", "")])
+
+    def reference(real=real, unseen=unseen, seed=0):
+        return measures._references(kinds, real.select_dtypes("number"), unseen.select_dtypes("number"), seed)
+
+    assert reference() == reference() == reference(REAL[:60].copy()) == [1.0]
+    others = [reference(REAL[60:120]), reference(unseen=HOLDOUT[60:120]), reference(seed=1), reference(real[::-1])]
+    assert others == [[2.0], [3.0], [4.0], [5.0]] and reference() == [1.0]
+    for k in range(2 * measures._MOST_REFERENCES):
+        reference(seed=k)
+    assert len(measures._REFERENCES) == measures._MOST_REFERENCES  # it does not grow for ever
 
 
 def test_utility_is_the_reports_own_number():

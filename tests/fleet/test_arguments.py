@@ -141,3 +141,21 @@ def test_training_with_clipping_survives_an_enormous_row():
     rows[4] = 1e25
     trained = fleet.fit(**RIGHT[fleet.fit] | dict(X=rows, max_norm=1.0, noise_multiplier=1.0, epochs=5))
     assert trained.flat().isfinite().all()
+
+
+@pytest.mark.parametrize("size", [1e8, 1e20, 1e30, 3e38])
+def test_chosen_weights_cannot_make_a_row_count_more_than_the_clip_norm(size):
+    """Beyond the range of any number it counts for nothing, and it changes nothing of what is computed for others."""
+    rng = torch.Generator().manual_seed(0)
+    for hidden in ((4,), (4, 4, 4, 4, 4)):
+        params = fleet.init(1, (3, *hidden, 1), seed=0).map(lambda t: torch.randn(t.shape, generator=rng) * size)
+        params = params.map(lambda t: t.clamp(-3e38, 3e38))
+        rows, y = torch.randn((1, 10, 3), generator=rng), torch.ones(1, 10, 1)
+        rows[0, 4] *= 1e6  # one row may be beyond 32 bits where the others are not
+        arguments = dict(loss="regression", max_norm=0.5)
+        whole = fleet.gradients(params, rows, y, torch.ones(1, 10), **arguments).flat()
+        for gone in range(10):
+            left = torch.ones(1, 10)
+            left[0, gone] = 0
+            others = fleet.gradients(params, rows, y, left, **arguments).flat()
+            assert others.isfinite().all() and (whole - others).norm() < 0.5 * 1.001

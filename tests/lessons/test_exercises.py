@@ -6,10 +6,7 @@ from pathlib import Path
 
 import cells
 import lessons
-import numpy as np
-import pandas as pd
 import pytest
-import torch
 
 from fedlab_utils import checks
 
@@ -23,17 +20,9 @@ def code(source, tag=None):
     return [c.source for c in every if tag is None or tag in c.metadata.get("tags", [])]
 
 
-def solutions(source):
-    """The `name_solution` that the lesson itself defines, by name."""
-    space = {"np": np, "pd": pd, "torch": torch, "checks": checks}
-    for cell in code(source, "solution"):
-        exec(cell, space)
-    return {name.removesuffix("_solution"): made for name, made in space.items() if name.endswith("_solution")}
-
-
 @each_lesson
 def test_every_exercise_has_a_stub_a_check_and_a_solution_that_passes(source):
-    found = solutions(source)
+    found = cells.solutions(source)
     assert len(found) >= 3
     for name, solution in found.items():
         assert checks.EXERCISES[name](solution).passed
@@ -43,7 +32,7 @@ def test_every_exercise_has_a_stub_a_check_and_a_solution_that_passes(source):
 
 @each_lesson
 def test_no_other_cell_uses_the_names_of_an_exercise(source):
-    names = [n for name in solutions(source) for n in (name, f"{name}_solution")]
+    names = [n for name in cells.solutions(source) for n in (name, f"{name}_solution")]
     for cell in code(source):
         own = {n for n in names if re.search(rf"^(def {n}\(|{n} = )", cell, re.M)}
         used = {n for n in names if re.search(rf"(?<![.\w]){n}\b", cell)}

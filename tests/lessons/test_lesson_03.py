@@ -234,11 +234,8 @@ def test_a_round_by_hand_is_the_packages(lesson):
 
 
 def test_a_walk_on_a_spring_is_the_packages():
-    spaces = cells.definitions(lessons.SOURCES / "03_federated_averaging.py", "hospitals", "rows", "gradient")
-    step = {}
-    source = lessons.load(lessons.SOURCES / "03_federated_averaging.py")
-    (solution,) = [c.source for c in source.cells if c.source.startswith("def proximal_step_solution")]
-    exec(solution.partition("checks.")[0], step)
+    source = lessons.SOURCES / "03_federated_averaging.py"
+    spaces, step = cells.definitions(source, "hospitals", "rows", "gradient"), cells.solutions(source)["proximal_step"]
     settings = dict(rounds=3, local_steps=5, batch_size=10_000, lr=0.5, hidden=(), proximal=0.7)
     run = federated.train(data.load("hospital_network"), record=True, **settings)
     theta = torch.tensor(run.transcript["values"].iloc[0]).view(-1, 1)
@@ -247,7 +244,7 @@ def test_a_walk_on_a_spring_is_the_packages():
         for X, y in spaces["hospitals"]:
             here = world
             for _ in range(5):
-                here = step["proximal_step_solution"](here, spaces["gradient"](here, X, y), world, 0.5, 0.7)
+                here = step(here, spaces["gradient"](here, X, y), world, 0.5, 0.7)
             models.append(here)
         theta = sum(n * m for n, m in zip(spaces["rows"], models, strict=True)) / spaces["rows"].sum()
     torch.testing.assert_close(theta[:, 0], run.params.flat()[0], atol=1e-5, rtol=0)

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 
 import cells
 import jupytext
@@ -34,8 +36,12 @@ def test_there_are_lessons_and_each_has_a_source():
 @each_notebook
 def test_stored_notebook_is_its_source(source):
     written, nb = lessons.load(source).cells, stored(source).cells
-    parts = [(c.cell_type, c.source, tags(c), c.metadata.get("jupyter", {}), c.id) for c in written]
-    assert [(c.cell_type, c.source, tags(c), c.metadata.get("jupyter", {}), c.id) for c in nb] == parts
+
+    def about(cell):
+        return *(cell.metadata.get(name, {}) for name in ("jupyter", "slideshow")), cell.id
+
+    parts = [(c.cell_type, c.source, tags(c), *about(c)) for c in written]
+    assert [(c.cell_type, c.source, tags(c), *about(c)) for c in nb] == parts
     back = jupytext.reads(jupytext.writes(stored(source), fmt="py:percent"), fmt="py:percent").cells
     assert [(c.cell_type, c.source, tags(c)) for c in back] == [part[:3] for part in parts]
     assert lessons.stored_hash(lessons.LESSONS / f"{source.stem}.ipynb") == lessons.source_hash(source), (
@@ -93,10 +99,34 @@ def test_solutions_are_there_and_folded(source):
         assert "hide-input" in tags(cell) and cell.metadata.get("jupyter", {}).get("source_hidden"), cell.source
 
 
+def unanswered():
+    """The class versions' exercises, and what they need: one lesson after the other, each in an empty space."""
+    for source in LESSONS:
+        nb = lessons.without(lessons.load(source), "solution")
+        yield nbformat.v4.new_code_cell("%reset -f")
+        yield from cells.needed(nb, lambda cell: "checks." in cell.source).cells
+
+
+def test_exercises_that_nobody_has_answered_run(tmp_path):
+    """What is left of a class version does there what nbval runs, labs included (conftest.py).
+
+    No name that it meets is one that a solution binds or changes (the two tests below; solutions run in an empty
+    space in test_exercises.py).
+    """
+    nb = nbformat.v4.new_notebook(cells=[cell for cell in unanswered() if cell.cell_type == "code"])
+    lessons.execute(nb, tmp_path)
+    lessons.strip(nb)
+    assert lessons.complaints(nb) == []
+    asked = [cell for cell in nb.cells if "checks." in cell.source and cell.outputs]
+    assert len(asked) >= 3 * len(LESSONS) and all("Your turn." in str(cell.outputs) for cell in asked)
+
+
 @each_lesson
-def test_class_version_runs_and_every_lab_goes_to_its_limits(source, tmp_path):
+def test_class_version_runs(source, tmp_path):
+    """Only with --all."""
     nb = lessons.without(lessons.load(source), "solution")
-    run_and_sweep(nb, tmp_path)
+    lessons.execute(nb, tmp_path)
+    lessons.strip(nb)
     assert lessons.complaints(nb) == []
 
 
@@ -114,6 +144,11 @@ def test_code_is_folded_where_there_is_none_to_learn_from(source):
         assert cell.metadata.get("jupyter", {}).get("source_hidden"), cell.source
 
 
+@each_lesson
+def test_no_cell_reads_what_a_solution_has_bound(source):
+    assert cells.overwritten(lessons.load(source), "solution") == []
+
+
 @each_notebook
 @pytest.mark.parametrize("tag", ["deep", "solution"])
 def test_no_cell_needs_a_name_that_only_a_part_which_may_be_missing_binds(source, tag):
@@ -129,10 +164,20 @@ def test_short_version_runs(source, tmp_path):
     lessons.execute(nb, tmp_path)
 
 
-def run_and_sweep(nb, folder):
-    nb.cells.append(nbformat.v4.new_code_cell(lessons.SWEEP))
+def run_and_sweep(nb, folder, labs):
+    nb.cells += [nbformat.v4.new_code_cell(lessons.SWEEP.format(k)) for k in range(labs)]
+    nb.cells.append(nbformat.v4.new_code_cell(lessons.LABS.format(labs)))
     lessons.execute(nb, folder)
-    lessons.strip(nb)
+
+
+def test_behind_each_lesson_its_labs_go_to_their_limits_in_the_same_kernel():
+    ask = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    files = [f"notebooks/{name}.ipynb" for name in ("00_start_here", "control_room")]
+    said = subprocess.run([*ask, *files], cwd=lessons.ROOT, capture_output=True, text=True).stdout.splitlines()
+    found = {file: [line.partition("::")[2] for line in said if line.startswith(f"{file}::")] for file in files}
+    labs = sum(cell.source.count("widgets.lab(") for cell in lessons.code_cells(stored(LESSONS[0])))
+    assert labs and found[files[0]][-labs - 2 :][1:] == [*(f"Lab {k}" for k in range(labs)), "Labs"]
+    assert found[files[0]][-labs - 2].startswith("Cell ") and found[files[1]][-1].startswith("Cell ")
 
 
 # ---------------------------------------------------------------- the checks themselves can fail
@@ -225,6 +270,45 @@ def test_a_part_of_a_lesson_is_made_of_what_it_needs_and_nothing_else(tmp_path):
         cells.definitions(source, "f", "g", "h")
 
 
+def test_a_cell_that_reads_what_a_part_has_bound_is_found():
+    for reads in ("print(x)", "def f(): return x", "x += 1"):
+        found = cells.overwritten(notebook(reads, solution="x = 1"), "solution")
+        assert found == ["cell 1 reads x, which a solution cell has bound"]
+        assert cells.overwritten(notebook(reads, other="x = 1"), "solution") == []
+    assert cells.overwritten(notebook("x = 2", "print(x)", solution="x = 1"), "solution") == []
+    assert cells.overwritten(notebook("x = 2", "def f(): return x", solution="x = 1"), "solution") != []
+    for change in ("x['a'] = 1", "x.a = 1", "x.append(1)"):
+        found = cells.overwritten(notebook("print(x)", solution=change), "solution")
+        assert found == ["cell 1 reads x, which a solution cell has bound"]
+        assert cells.overwritten(notebook("import x", "print(x)", solution=change), "solution") == []
+
+
+def test_a_function_above_that_reads_what_a_part_binds_below_is_found():
+    nb = notebook("x = 1\ndef f(): return x", "f()")
+    assert cells.overwritten(nb, "solution") == []
+    nb.cells.insert(1, nbformat.v4.new_code_cell("x = 2", metadata={"tags": ["solution"]}))
+    assert cells.overwritten(nb, "solution") == ["cell 0 reads x, which a solution cell has bound"]
+
+
+def test_what_a_cell_needs_goes_with_it_and_nothing_else():
+    reads, changes = "print(x)", ["x['a'] = 2", "x.a = 2", "x.a['b'] = 2", "x.append(2)"]
+    for bind in ("x = 1", "def x(): pass", "import x"):
+        kept = cells.needed(notebook("y = 0", bind, "y = 3", reads), lambda cell: cell.source == reads)
+        assert [cell.source for cell in kept.cells] == [bind, reads]
+    for change in changes:
+        kept = cells.needed(notebook("x = f()", change, "y = x", reads), lambda cell: cell.source == reads)
+        assert [cell.source for cell in kept.cells] == ["x = f()", change, reads]
+        kept = cells.needed(notebook("import x", change, reads), lambda cell: cell.source == reads)
+        assert change not in [cell.source for cell in kept.cells]  # or each call of a module would be one
+    maybe = "if a: x = 2", "for x in a: pass", "while a: x = 2", "try: x = 2\nexcept OSError: pass"
+    twice = notebook("x = 1", *maybe, "def f(): return x", "f()")
+    assert cells.needed(twice, lambda cell: cell.source == "f()").cells == twice.cells
+    ends = notebook("x = 1", "def f(): return x", "f()", "x = 2")
+    assert cells.needed(ends, lambda cell: cell.source == "f()").cells == ends.cells  # f may be called once more
+    once = cells.needed(notebook("x = 1", "x = 2", "x += 1", reads), lambda cell: cell.source == reads)
+    assert [cell.source for cell in once.cells] == ["x = 2", "x += 1", reads]
+
+
 def test_a_lab_that_fails_at_a_limit_fails_the_sweep(tmp_path):
     fragile = """
         from matplotlib.figure import Figure
@@ -238,12 +322,12 @@ def test_a_lab_that_fails_at_a_limit_fails_the_sweep(tmp_path):
         widgets.lab(fragile, patients=widgets.slider(1, 9, 5));
     """
     with pytest.raises(nbclient.exceptions.CellExecutionError, match="patients = .*there are only eight"):
-        run_and_sweep(notebook(fragile), tmp_path)
+        run_and_sweep(notebook(fragile), tmp_path, labs=1)
 
 
 def test_a_lesson_without_a_lab_fails_the_sweep(tmp_path):
     with pytest.raises(nbclient.exceptions.CellExecutionError, match="at least one live lab"):
-        run_and_sweep(notebook("1"), tmp_path)
+        run_and_sweep(notebook("1"), tmp_path, labs=0)
 
 
 SHOULD_BE_REFUSED = {
@@ -274,6 +358,15 @@ def test_what_no_learner_should_see_is_refused(tmp_path):
             expected,
             found,
         )
+
+
+def test_a_cell_that_warns_fails_where_stored_notebooks_are_run(tmp_path):
+    nb = notebook("print('fine')", "import warnings; warnings.warn('beware')")
+    nb.metadata["kernelspec"] = lessons.KERNEL
+    nbformat.write(nb, tmp_path / "toy.ipynb")
+    run = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "-p", "conftest", "-p", "no:cacheprovider"]
+    said = subprocess.run([*run, str(tmp_path / "toy.ipynb")], cwd=lessons.ROOT, capture_output=True, text=True).stdout
+    assert "1 failed, 1 passed" in said and "beware" in said, said
 
 
 def test_an_error_is_refused_and_the_old_notebook_stays(tmp_path, monkeypatch):

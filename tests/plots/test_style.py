@@ -100,7 +100,9 @@ def test_figures_have_one_look_and_leave_the_defaults_alone():
 def test_a_picture_is_what_matplotlib_draws(size, scale):
     figure, ax = plots.figure(*size)
     ax.plot([0, 1], [0, 1])
+    before = figure.canvas, figure.dpi
     drawn, out = Image.open(io.BytesIO(plots.png(figure, scale))).convert("RGB"), io.BytesIO()
+    assert (figure.canvas, figure.dpi) == before
     figure.savefig(out, format="png", dpi=plots.DPI * scale)
     truth = Image.open(out).convert("RGB")
     assert drawn.size == truth.size

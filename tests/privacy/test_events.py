@@ -70,6 +70,17 @@ def test_only_whole_orders_are_used_where_the_bound_is_proven_for_them():
     assert accounting.composed(((event, 4),), 1e-5, "rdp") == pytest.approx(float(epsilon))
 
 
+@pytest.mark.parametrize(("share", "beyond"), [(2.0, False), (50.0, False), (1200.0, True), (1e5, True)])
+def test_high_orders_are_asked_where_they_are_best_and_only_there(share, beyond):
+    event, sampled = SkellamDpEvent(share, 3, 3.0, 9.0), accounting.gaussian(3.0 * share**0.5, 0.1)
+    direct = RdpAccountant(range(2, 257), BLANK)
+    direct.compose(event).compose(sampled, 3)
+    epsilon, best = direct.get_epsilon_and_optimal_order(1e-5)
+    accounting._renyi.cache_clear()
+    assert accounting.composed(accounting.merged(((event, 1), (sampled, 3))), 1e-5, "rdp") == epsilon
+    assert (best > 64) == beyond and accounting._renyi.cache_info().currsize == (4 if beyond else 2)
+
+
 def hockey_stick(chance, cells, delta):
     """Epsilon of `cells` numbers that each move by one, by convolving the exact losses; no library of the field."""
     logs = np.log(np.maximum(chance, 1e-300))

@@ -243,6 +243,8 @@ def test_alone_it_says_what_it_can_do(tmp_path):
 
 def test_each_verb_says_what_it_takes_and_its_extras_are_those_of_pyproject(capsys):
     verbs = {"lab", "dashboard", "reset", "doctor", "test", "bench", "notebooks", "lint", "pythons", "run"}
+    verbs |= {"class", "stick", "book", "slides"}
+    verbs |= {"certificates", "coordinator", "hospital"}
     assert set(course.VERBS) == verbs
     for name, noted in course.VERBS.items():
         with pytest.raises(SystemExit, match="^0$"):
@@ -281,6 +283,11 @@ def test_what_follows_two_dashes_goes_to_the_tool(monkeypatch, line, verb, rest)
             ["run", "ours", "--report", "o.html", "--table", "t.csv", "--stop-after", "training"],
             "command ours --report o.html --table t.csv --stop-after training",
         ),
+        (
+            ["certificates", "request", "A", "--name", "St. Mary"],
+            "-P -m fedlab_utils.network.command certificates request A --name St. Mary",
+        ),
+        (["certificates", "show", "--help"], "command certificates show --help"),
         (["lint"], "-m ruff check ."),
         (["lint", "--", "tools"], "-m ruff check tools"),
     ],
@@ -303,6 +310,30 @@ def test_the_dashboard_takes_the_process_over_with_its_port_and_options(monkeypa
     assert course.main(["dashboard", *line]) == 5
     assert handed == [["python", str(ROOT / "tools" / "dashboard.py"), "--port", port, *more]]
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["coordinator", "plan.toml"], ["coordinator", "plan.toml"]),
+        (
+            ["coordinator", "--port", "99", "plan.toml", "--wait", "5", "--", "--host", "::"],
+            ["coordinator", "plan.toml", "--port", "99", "--wait", "5", "--host", "::"],
+        ),
+        (
+            ["hospital", "my plan.toml", "--name", "St. Mary", "--budget", "2", "--table", "my.csv"],
+            ["hospital", "my plan.toml", "--table", "my.csv", "--budget", "2", "--name", "St. Mary"],
+        ),
+        (["hospital", "--flower", "plan.toml"], ["hospital", "plan.toml", "--flower"]),
+    ],
+)
+def test_several_machines_take_the_process_over_where_the_caller_stands(monkeypatch, tmp_path, line, words):
+    handed = []
+    monkeypatch.setattr(course, "ensure", lambda verb, here: "python")
+    monkeypatch.setattr(course, "hand_over", lambda command, folder: handed.append((command, folder)) or 5)
+    monkeypatch.chdir(tmp_path)
+    assert course.main(line) == 5
+    assert handed == [(["python", "-P", "-m", "fedlab_utils.network.command", *words], tmp_path)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot hand a process over")

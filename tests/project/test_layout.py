@@ -1,6 +1,7 @@
 """The house: which room may import which, how long things are, and that old names and installed copies work."""
 
 import ast
+import importlib
 import json
 import subprocess
 import sys
@@ -20,19 +21,23 @@ PROTOCOLS = {"_arguments", "fleet", "privacy", "federated"}
 EVERYTHING_BELOW = {*PROTOCOLS, "data", "secagg", "encrypted", "fidelity", "synth"}
 MAY_IMPORT = {
     "_arguments": set(),
+    "_command": set(),
+    "_late": set(),
     "_progress": set(),
     "_ready": set(),
     "fleet": {"_arguments"},
     "privacy": {"_arguments", "fleet"},
     "data": {"_arguments", "fleet", "privacy"},
-    "federated": {"_arguments", "_progress", "data", "fleet", "privacy"},
-    "secagg": PROTOCOLS,
+    "federated": {"_arguments", "_late", "_progress", "data", "fleet", "privacy"},
+    "secagg": {*PROTOCOLS, "_late"},
     "encrypted": {*PROTOCOLS, "secagg"},
     "fidelity": {"_arguments", "data"},
     "synth": {*PROTOCOLS, "_progress", "data", "fidelity", "secagg"},
-    "attacks": EVERYTHING_BELOW,
+    "anomalies": {*PROTOCOLS, "data", "secagg"},
+    "attacks": {*EVERYTHING_BELOW, "_progress"},
     "audit": EVERYTHING_BELOW,
-    "system": {*EVERYTHING_BELOW, "_progress", "attacks", "widgets"},
+    "system": {*EVERYTHING_BELOW, "_command", "_late", "_progress", "attacks", "widgets"},
+    "network": {*PROTOCOLS, "_command", "_late", "data", "secagg", "system"},
     "plots": set(),
     "checks": set(),
     "widgets": {"plots"},
@@ -117,9 +122,34 @@ def test_files_and_functions_are_short(path):
 
 def test_a_module_does_not_hide_behind_a_function_of_its_rooms_face():
     for room in (path.parent for path in FILES if path.name == "__init__.py" and path.parent != PACKAGE):
-        shown = {alias.asname or alias.name for node in ast.parse((room / "__init__.py").read_text()).body
+        shown = {alias.asname or alias.name for node in ast.walk(ast.parse((room / "__init__.py").read_text()))
                  if isinstance(node, ast.ImportFrom) for alias in node.names}  # fmt: skip
         assert not shown & {path.stem for path in room.glob("*.py")}
+
+
+def test_a_face_that_loads_late_has_all_its_names_and_files_and_no_others():
+    late = [path.parent for path in FILES if path.name == "__init__.py" and "late(__name__" in path.read_text("utf-8")]
+    assert {"federated", "secagg", "system", "network"} <= {folder.name for folder in late}
+    for folder in late:
+        room = importlib.import_module(f"fedlab_utils.{folder.name}")
+        for node in ast.walk(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))):
+            for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+                if node.module.startswith(room.__name__):
+                    assert getattr(room, alias.name) is getattr(sys.modules[node.module], alias.name)
+                    assert alias.name in dir(room)
+        for path in folder.glob("[!_]*.py"):
+            assert path.stem in dir(room)
+        with pytest.raises(AttributeError, match="'nonsense'"):
+            room.nonsense  # noqa: B018
+
+
+def test_a_late_face_loads_nothing_before_it_is_asked():
+    code = "import sys; from fedlab_utils import federated, network, secagg, system; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and not {"torch", "numpy", "pandas"} & set(done.stdout.split()), done.stderr
+    code = "import sys; from fedlab_utils import federated; print(federated.rounds.__name__, federated.hospital_rng)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("fedlab_utils.federated.rounds <function hospital_rng"), done.stderr
 
 
 # ---------------------------------------------------------------- names of earlier editions

@@ -1,12 +1,17 @@
 """Generators in a fleet, and the game that they play."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 from fedlab_utils import fleet, synth
 from fedlab_utils.fleet import generator
 from fedlab_utils.synth import encoding, gan
+from fedlab_utils.synth.players import Players
 from tests.synth.helpers import QUICK, patients
 
 
@@ -98,3 +103,75 @@ def test_training_can_be_watched_and_stopped():
     assert [steps for steps, _ in seen] == [4, 8, 12]
     assert made.history["step"].max() == 12 and made.history.notna().all(axis=None)
     assert not seen[0][1].equals(seen[2][1])
+
+
+@pytest.mark.parametrize("method", ["gan", "wgan_gp"])
+@pytest.mark.parametrize("hidden", [(7, 6), ()])
+def test_slopes_by_hand_are_those_of_autograd(method, hidden):
+    layout, g = gan.Layout(5, ((1, 3, True), (3, 5, False)), (3, 5)), torch.Generator().manual_seed(0)
+    wasserstein, penalty, pack = method == "wgan_gp", 0.7, 2
+    critics, makers = (
+        Players(fleet.init(2, sizes, seed=k), 0.01)
+        for k, sizes in enumerate([(5 * pack, *hidden, 1), (gan.NOISE + 2, *hidden, 5)])
+    )
+    real, made = (torch.randn(2, 8, 10, generator=g) for _ in range(2))
+    mix = torch.rand(2, 8, 1, generator=g) if wasserstein else None
+    label = torch.eye(2)[torch.randint(2, (2, 16), generator=g)]
+    chance = gan.draw_noise(layout, 16, [generator(0, k, 2) for k in range(2)])
+
+    def by_autograd(players, loss):
+        leaves = [tensor.clone().requires_grad_() for tensor in players.params.tensors()]
+        losses = loss(fleet.Params(leaves[::2], leaves[1::2]))
+        return losses, torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+
+    def critic_loss(params):
+        on_real, on_made = (gan.forward(params, some).squeeze(2) for some in (real, made))
+        if not wasserstein:
+            return (softplus(-on_real) + softplus(on_made)).mean(1)
+        steepness = gan.slope(params, real + mix * (made - real)).norm(dim=2)
+        return (on_made - on_real).mean(1) + penalty * (steepness - 1).square().mean(1)
+
+    def maker_loss(params):
+        rows = gan.generate(params, layout, label, *chance)
+        on_made = gan.forward(critics.params, rows.reshape(2, 8, 10)).squeeze(2)
+        return (-on_made if wasserstein else softplus(-on_made)).mean(1)
+
+    by_hand = {
+        "critic": lambda: gan._critic_slopes(critics, real, made, mix, penalty),
+        "maker": lambda: gan._maker_slopes(makers, critics, layout, label, *chance, pack, wasserstein),
+    }
+    for (name, work_out), players, loss in zip(
+        by_hand.items(), (critics, makers), (critic_loss, maker_loss), strict=True
+    ):
+        losses, expected = by_autograd(players, loss)
+        torch.testing.assert_close(work_out(), losses.detach(), msg=name)
+        for found, slope in zip(players.slopes.tensors(), expected, strict=True):
+            torch.testing.assert_close(found, torch.zeros_like(found) if slope is None else slope, msg=name)
+
+
+def test_of_equally_large_choices_the_first_is_taken():
+    noisy = torch.tensor([[1.0, 3.0, 0.0], [2.0, 3.0, 0.0], [2.0, 1.0, 0.0]])  # a column for each row to be made
+    assert gan._choose(noisy, 0.5).T.tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
+
+
+def test_players_take_the_steps_that_adam_takes_tensor_by_tensor():
+    params = fleet.init(2, (3, 4, 1), seed=0)
+    players, alone = Players(params, 0.01), [tensor.clone().requires_grad_() for tensor in params.tensors()]
+    adam = torch.optim.Adam(alone, lr=0.01, betas=(0.5, 0.9))
+    for step in range(3):
+        for k, (slope, tensor) in enumerate(zip(players.slopes.tensors(), alone, strict=True)):
+            tensor.grad = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(10 * step + k))
+            slope.copy_(tensor.grad)
+        players.step()
+        adam.step()
+    for found, tensor in zip(players.params.tensors(), alone, strict=True):
+        torch.testing.assert_close(found, tensor.detach())
+    assert not torch.equal(players.params.weights[0], params.weights[0])
+
+
+def test_a_training_loads_no_algebra():
+    """Sympy comes with PyTorch, and takes half a second that no step needs."""
+    code = "import sys, numpy as np, pandas as pd; from fedlab_utils import synth; "
+    code += "frame = pd.DataFrame({'a': np.arange(30.0), 'b': list('xyz') * 10}); "
+    code += "synth.fit(frame, method='gan', steps=2, hidden=(4,)); sys.exit('sympy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

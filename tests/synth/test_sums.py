@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from fedlab_utils import audit, data, secagg
 from fedlab_utils.privacy import RecordDP
@@ -215,3 +216,12 @@ def test_the_audit_convicts_label_counts_that_nobody_paid_for(monkeypatch):
     monkeypatch.setitem(globals(), "leaning", lambda arrays, *rest: float(arrays["total"] * arrays["label_shares"][1]))
     found, book = canaries("tables")
     assert found.lower > book.ledger.epsilon()
+
+
+def test_relaxed_rows_do_not_overflow_however_far_they_are_pulled(monkeypatch):
+    monkeypatch.setattr(sums, "_RATE", 50.0)
+    targets = torch.zeros(1, 5, 5)
+    targets[0, 0, 2] = targets[0, 2, 0] = 1.0  # everybody is in the first level of both columns
+    rows = sums._relaxed(targets, [2, 3], np.random.default_rng(0), lambda steps: steps)
+    assert torch.isfinite(rows).all() and torch.allclose(rows[..., :2].sum(-1), torch.ones(1, 1000))
+    assert rows[..., [0, 2]].mean() > 0.9

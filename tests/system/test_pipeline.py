@@ -47,6 +47,43 @@ def test_a_plain_training_has_its_stages_in_order_and_its_baselines():
     assert out.traffic()["bytes"].sum() > 0 and not len(out.ledger.private)
 
 
+def test_systems_side_by_side_share_what_they_have_in_common_and_nothing_else():
+    first = system.run(BARE, federation=FEDS)
+    masked = replace(BARE, sum=Sum(through="masked"))
+    other = replace(masked, training=replace(QUICK, rounds=1))
+    alone, beside = (system.run(masked, federation=FEDS, earlier=e) for e in ((), first))
+    third = system.run(other, federation=FEDS, earlier={"a": first, "b": beside}.values())
+    assert beside.federations is first.federations and beside.baselines is first.baselines
+    assert beside.trained is not first.trained and beside.trained.transcript is not None
+    assert third.federations is first.federations and third.baselines is not first.baselines
+    pd.testing.assert_frame_equal(alone.table(), beside.table())
+    pd.testing.assert_frame_equal(alone.views(), beside.views())
+    assert alone.ledger.table().equals(beside.ledger.table())
+
+
+def test_baselines_are_those_of_any_system_that_trains_so_long_on_the_same_hospitals():
+    first = system.run(BARE, federation=FEDS)
+    change = dict(strategy="uniform", participation=0.8, dropout=0.1)
+    beside = system.run(replace(BARE, training=replace(QUICK, **change)), federation=FEDS, earlier=first)
+    alone = system.run(replace(BARE, training=replace(QUICK, **change)), federation=FEDS)
+    assert beside.baselines is first.baselines and beside.trained is not first.trained
+    pd.testing.assert_frame_equal(alone.baselines, beside.baselines)
+
+
+def test_what_rests_on_noise_of_another_run_is_not_taken_over():
+    about = Data("own", target="event", hospital="site", statistics_epsilon=1.0, **PUBLIC)
+    settings, table = replace(BARE, data=about), patients()
+    some = system.run(settings, table=table, on_progress=lambda o: True)
+    whole = system.run(settings, table=table)
+    found = system.run(settings, table=table, earlier=[some, whole])
+    assert some.stages == ("hospitals",) and found.federations is some.federations
+    assert found.trained is not whole.trained and found.baselines is not whole.baselines
+    assert system.run(settings, table=table, earlier=[whole, some]).trained is whole.trained
+    for wrong in ([some, "x"], 3):
+        with pytest.raises(ValueError, match=r"earlier must be an outcome of system\.run, or .*; got ('x'|3)"):
+            system.run(settings, table=table, earlier=wrong)
+
+
 def test_a_run_can_be_stopped_after_any_stage_and_keeps_what_is_done():
     settings = replace(
         BARE, synthetic=Synthetic(where="federated", method="tables"), training=replace(QUICK, on="both")
@@ -277,6 +314,23 @@ def test_attacks_stand_beside_their_control_and_the_bound(monkeypatch):
             min(1, np.exp(epsilon) * row.fpr + 1e-5, 1 - np.exp(-epsilon) * (1 - 1e-5 - row.fpr))
         )
     assert system.run(BARE, federation=FEDS[0]).attacks is None
+
+
+def test_systems_that_are_attacked_with_one_coin_share_their_control(monkeypatch):
+    moved, fit = [], membership.synth.fit
+    monkeypatch.setattr(membership, "_CONTROLS", {})
+    monkeypatch.setattr(membership.synth, "fit", lambda *a, **k: moved.append(k["method"]) or fit(*a, **k))
+
+    def control(method="tables", seed=0, fed=FEDS[0]):
+        about = dict(training=replace(QUICK, on="synthetic"), synthetic=Synthetic(where="federated", method=method))
+        found = system.run(replace(BARE, data=Data(seed=seed), checks=Checks(), **about), federation=fed).attacks
+        return found["control_auc"].tolist(), moved.count("interpolate")
+
+    alone = membership._TABLES["quick"]
+    first, again = control(), control("copula")
+    assert first == again and first[1] == alone
+    assert control(seed=1)[1] == 2 * alone  # other coins
+    assert control(fed=FEDS[1])[1] == 3 * alone  # other patients
 
 
 def test_hospitals_with_next_to_no_rows_are_left_out_of_the_attack(monkeypatch):

@@ -80,6 +80,8 @@ def test_labels_get_the_room_of_the_longest():
         (lambda: widgets.choice({"as they are": 0, "skewed": 0.1}, label="Labels"), "Labels as they are"),
         (lambda: widgets.switch(True, label="Masks"), "Masks on"),
         (lambda: widgets.slider(1, 3, 2), "n 2"),
+        (lambda: widgets.slider(1, 20, 1, log=True), "n 1"),  # where it was made, at its first
+        (lambda: widgets.slider(1, 20, 5, log=True, unit="kB"), "n 5 kB"),
     ],
 )
 def test_a_setting_in_words(control, words):

@@ -1,0 +1,32 @@
+"""What a normal scan looks like, learnt by hospitals together from sums, and how far a scan is from it."""
+
+from fedlab_utils.anomalies.autoencoder import AutoEncoder as AutoEncoder
+from fedlab_utils.anomalies.autoencoder import train_autoencoder as train_autoencoder
+from fedlab_utils.anomalies.calibrated import Detector as Detector
+from fedlab_utils.anomalies.calibrated import detector as detector
+from fedlab_utils.anomalies.components import Components as Components
+from fedlab_utils.anomalies.components import Sums as Sums
+from fedlab_utils.anomalies.components import cosines as cosines
+from fedlab_utils.anomalies.components import fit as fit
+from fedlab_utils.anomalies.components import fixed as fixed
+from fedlab_utils.anomalies.components import folded as folded
+from fedlab_utils.anomalies.components import from_rows as from_rows
+from fedlab_utils.anomalies.components import from_sums as from_sums
+from fedlab_utils.anomalies.components import sums_of as sums_of
+from fedlab_utils.anomalies.components import together as together
+from fedlab_utils.anomalies.how_many import gavish_donoho as gavish_donoho
+from fedlab_utils.anomalies.how_many import held_out_error as held_out_error
+from fedlab_utils.anomalies.how_many import hidden_pixels as hidden_pixels
+from fedlab_utils.anomalies.how_many import parallel_analysis as parallel_analysis
+from fedlab_utils.anomalies.how_many import share_of_variance as share_of_variance
+from fedlab_utils.anomalies.measures import auc as auc
+from fedlab_utils.anomalies.measures import false_alarms as false_alarms
+from fedlab_utils.anomalies.measures import judged as judged
+from fedlab_utils.anomalies.measures import overlap as overlap
+from fedlab_utils.anomalies.measures import sensitivity as sensitivity
+from fedlab_utils.anomalies.private import PrivateComponents as PrivateComponents
+from fedlab_utils.anomalies.private import private_components as private_components
+from fedlab_utils.anomalies.scores import SCORES as SCORES
+from fedlab_utils.anomalies.scores import TRIVIAL as TRIVIAL
+from fedlab_utils.anomalies.scores import maps as maps
+from fedlab_utils.anomalies.scores import peaks as peaks
