@@ -294,4 +294,4 @@ def test_an_open_cell_of_the_board_holds_a_question_mark():
 
 def test_a_gan_that_has_not_begun_has_no_line():
     figure = plots.critic_or_sum({"e": ([1, 10], [1, 3])}, (np.zeros(0, int), np.zeros((0, 2))), {"real": 0.8})
-    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["real"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["real"]
