@@ -1,6 +1,6 @@
 """How long a lesson takes in class, counted from its source: core and deep parts apart.
 
-    python tools/minutes.py             a line for each lesson: counted, and what its head says
+python tools/minutes.py             a line for each lesson: counted, and what its head says
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ def words(text: str) -> int:
     return sum(any(letter.isalnum() for letter in word) for word in text.split())
 
 
+def of_cell(cell) -> float:
+    """Minutes that a class spends on one cell."""
+    if SKIPPED & set(cell.metadata.get("tags", [])):
+        return 0.0
+    if cell.cell_type == "markdown":
+        return words(cell.source) / WORDS_A_MINUTE + EXERCISE * cell.source.count("<b>Your turn")
+    lines = [line for line in cell.source.splitlines() if line.strip()]
+    looked_at = FIGURE * cell.source.count("plots.show(") + LAB * cell.source.count("widgets.lab(")
+    return len(lines) * CODE_LINE + looked_at
+
+
 def counted(source: Path) -> tuple[float, float]:
     """Minutes of the core and of the deep parts of a lesson."""
     minutes = {"core": 0.0, "deep": 0.0}
     for cell in lessons.load(source).cells:
-        tags = set(cell.metadata.get("tags", []))
-        if tags & SKIPPED:
-            continue
-        part = "deep" if "deep" in tags else "core"
-        if cell.cell_type == "markdown":
-            minutes[part] += words(cell.source) / WORDS_A_MINUTE + EXERCISE * cell.source.count("<b>Your turn")
-        else:
-            lines = [line for line in cell.source.splitlines() if line.strip()]
-            minutes[part] += len(lines) * CODE_LINE
-            minutes[part] += FIGURE * cell.source.count("plots.show(") + LAB * cell.source.count("widgets.lab(")
+        minutes["deep" if "deep" in cell.metadata.get("tags", []) else "core"] += of_cell(cell)
     return minutes["core"], minutes["deep"]
 
 

@@ -113,8 +113,9 @@ def _tables(settings: Settings, small: Federation, make: Make) -> list[dict]:
     rng = np.random.default_rng(settings.data.seed + 1)
     member = np.hstack([_halves(rng, tables, len(h.train)) for h in small.hospitals])
     made = []
+    untested = _without_tests(small)  # nothing is trained on these halves, so nothing is tested
     for k, coins in enumerate(member):
-        half = small.replace_train({h.name: patients[coins & (owner == j)] for j, h in enumerate(small.hospitals)})
+        half = untested.replace_train({h.name: patients[coins & (owner == j)] for j, h in enumerate(small.hospitals)})
         makers = make(settings, half, settings.data.seed + 1000 + k)
         parts = [m.sample(max(2, len(h.train)), seed=k) for m, h in zip(makers, half.hospitals, strict=True)]
         made.append(pd.concat(parts, ignore_index=True).reindex(columns=patients.columns))
@@ -154,6 +155,12 @@ def _controls(patients: pd.DataFrame, member: np.ndarray, reference: pd.DataFram
             _CONTROLS.pop(next(iter(_CONTROLS)), None)
         _CONTROLS[key.digest()] = _attacked(patients, member, moved, reference)
     return _CONTROLS[key.digest()]
+
+
+def _without_tests(small: Federation) -> Federation:
+    """The same hospitals without test rows, which need not be scaled anew then."""
+    bare = (replace(h, test=h.test.iloc[:0], true_risk=None, test_patients=None) for h in small.hospitals)
+    return replace(small, hospitals=tuple(bare))
 
 
 def _others(small: Federation, patients: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import lessons
 import pytest
 
 from fedlab_utils import checks
+from tests.benchmarks import half_day
 
 PAGES = [lessons.ROOT / "README.md", *sorted((lessons.ROOT / "docs").glob("*.md"))]
 OURS = {name for name, check in checks.EXERCISES.items() if check.__module__.startswith("fedlab_utils.")}
@@ -44,6 +45,16 @@ def test_each_line_of_a_clock_begins_when_the_one_before_is_over(part):
     assert len(rows) >= 5 and "20 minutes late" in part
     for (begins, lasts), (follows, _) in zip(rows, rows[1:], strict=False):
         assert begins + lasts == follows, (part.splitlines()[0], begins // 60, begins % 60)
+
+
+def test_what_is_rehearsed_is_what_the_clock_says():
+    (clock,) = (part for part in CLOCKS if part.startswith("Half a day"))
+    rows = re.findall(r"^\| [\d:]+ \| (\d+) \| (?:(\d\d)[ :])?.*?(?:lesson (\d\d))?", clock, re.M)
+    for block in half_day.HALF_DAY:
+        source = next(lessons.SOURCES.glob(f"{block.lesson}_*.py"))
+        assert set(block.cut + block.only) <= set(half_day.sections(source)), block
+    planned = [(int(minutes), number) for minutes, number, _ in rows if number]
+    assert [(15, "00"), *planned] == [(block.planned, block.lesson) for block in half_day.HALF_DAY]
 
 
 def test_names_in_the_guide_are_names_of_the_course():
