@@ -37,7 +37,8 @@ def judged(network: ScanNetwork, score: Score | Sequence[Score]) -> pd.DataFrame
     network
         Whose test scans.
     score
-        ``score(scans) -> [n]``; or one for each hospital, where hospitals use models of their own.
+        ``score(scans) -> [n]``, of each scan by itself; or one for each hospital, where hospitals use models of their
+        own.
 
     Returns
     -------
@@ -47,9 +48,9 @@ def judged(network: ScanNetwork, score: Score | Sequence[Score]) -> pd.DataFrame
     scores = _each(network, score)
     lines = []
     for hospital, own in zip(network.hospitals, scores, strict=True):
-        normal = own(hospital.normal)
-        for (kind, size), scans in hospital.abnormal.items():
-            found = own(scans)
+        ends = np.cumsum([len(hospital.normal), *map(len, hospital.abnormal.values())])
+        normal, *abnormal = np.split(_scores(own(hospital.tested), "score", ends[-1]), ends[:-1])
+        for (kind, size), found in zip(hospital.abnormal, abnormal, strict=True):
             lines.append((hospital.name, kind, size, auc(normal, found), sensitivity(normal, found)))
     return pd.DataFrame(lines, columns=["hospital", "kind", "size", "auc", "sensitivity"])
 
@@ -105,8 +106,10 @@ def _each(network: ScanNetwork, score) -> list[Score]:
     return scores
 
 
-def _scores(value, name: str) -> np.ndarray:
+def _scores(value, name: str, n: int | None = None) -> np.ndarray:
     found = numbers(name, value, only_finite=True).ravel()
     if not found.size:
         raise ValueError(f"{name} must hold a score or more; got none.")
+    if n is not None and len(found) != n:
+        raise ValueError(f"{name} must give a number for each scan, {n}; got {len(found)}.")
     return found

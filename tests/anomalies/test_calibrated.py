@@ -191,6 +191,7 @@ def test_a_shared_threshold_lets_five_in_a_hundred_pass_and_hospitals_count_alik
         ("abnormal", lambda: anomalies.auc([1.0], [np.nan])),
         ("false_alarms", lambda: anomalies.sensitivity([1.0], [1.0], 1.0)),
         ("score", lambda: anomalies.judged(NET, [len])),
+        ("score", lambda: anomalies.judged(NET, lambda s: s.brightness[:3])),
         ("mask", lambda: anomalies.overlap(np.zeros((2, 3)), np.zeros((2, 3)), 1.0)),
     ],
 )
