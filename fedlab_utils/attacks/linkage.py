@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fedlab_utils._arguments import brief, whole
-from fedlab_utils.data import Federation, cleaning, simulate
+from fedlab_utils.data import Federation, cleaning, simulate, sources
 from fedlab_utils.federated.scores import rank_auc
 
 STEPS = 44  # the ages of the network span 44 years; other numbers are cut into as many steps
@@ -94,7 +94,7 @@ def released(federation: Federation) -> Released:
 
 @lru_cache(maxsize=1)
 def _network() -> Released:
-    raw, truth = simulate.hospital_network()
+    raw, truth = sources.simulated()
     register = simulate.public_register(raw, truth)
     patients = cleaning.tidy_categories(cleaning.drop_duplicate_records(raw))
     known = [(_year(t), t["sex"].to_numpy(str), t["postcode"].to_numpy(str)) for t in (patients, register)]

@@ -104,7 +104,7 @@ def load_raw(name: str) -> pd.DataFrame:
     """
     _check_name(name)
     if name == "hospital_network":
-        return _simulated()[0].copy()
+        return simulated()[0].copy()
     if name == "breast_cancer":
         return load_breast_cancer(as_frame=True).frame
     if name == "diabetes":
@@ -150,13 +150,14 @@ def _check_name(name: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _simulated() -> tuple[pd.DataFrame, pd.DataFrame]:
+def simulated() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The simulated extract and the truth, made once and shared: copy before you change anything."""
     return simulate.hospital_network()
 
 
 @lru_cache(maxsize=2)
 def _hospital_network(target: str) -> Table:
-    raw, truth = _simulated()
+    raw, truth = simulated()
     clean = clean_hospital_network(raw)
     other = next(t for t in OUTCOMES if t != target)  # it would give the answer away
     repeats = len(raw) - len(clean)
