@@ -164,7 +164,7 @@ class Server:
             label = torch.eye(layout.n_given)[torch.from_numpy(np.stack(codes))]
         else:
             label = torch.zeros(len(self._rngs), n, 0)
-        return gan.generate(self.generator, layout, label, *gan.draw_noise(layout, n, self._rngs))
+        return gan.generate(self.generator, layout, label, *gan.draw_noise(layout.width, n, self._rngs))
 
 
 def _flatten(critics: Params, steepest: float) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,13 +30,14 @@ from torch.nn import functional as F
 from fedlab_utils import fleet
 from fedlab_utils.fleet import Params
 from fedlab_utils.synth import players
+from fedlab_utils.synth.draws import NOISE as NOISE
+from fedlab_utils.synth.draws import Draws
+from fedlab_utils.synth.draws import balanced as balanced
+from fedlab_utils.synth.draws import draw_noise as draw_noise
 from fedlab_utils.synth.players import LEAK as LEAK
 from fedlab_utils.synth.players import Players
 from fedlab_utils.synth.players import forward as forward
 from fedlab_utils.synth.players import slope as slope
-
-NOISE = 32  # numbers of noise that the generator starts from
-_MOST_OFTEN = 10  # times that a row with a rare label is drawn for once that it would be without balancing
 
 
 @dataclass(frozen=True)
@@ -94,81 +96,45 @@ def generate(params: Params, layout: Layout, label: Tensor, noise: Tensor, gumbe
     gumbel
         ``[K, n, width]``, from the Gumbel distribution: the largest of logit + Gumbel noise is a draw from softmax.
     """
-    return _rows(forward(params, torch.cat([noise, label], 2)), layout, label, gumbel)
+    outputs = forward(params, torch.cat([noise, label], 2)).transpose(1, 2)
+    return _columns(outputs, _noisy(outputs, layout, gumbel), layout, label).transpose(1, 2).contiguous()
 
 
-def _rows(outputs: Tensor, layout: Layout, label: Tensor, gumbel: Tensor) -> Tensor:
-    """Outputs of the generators as encoded rows, both ``[K, n, width]``."""
-    made = outputs.permute(2, 0, 1)  # column by column: choices are among columns
+def _noisy(outputs: Tensor, layout: Layout, gumbel: Tensor) -> Tensor:
+    """Outputs of the generators ``[K, width, n]`` with noise, choice by choice: ``[K, widest, choices, n]``."""
+    if not layout.choices:
+        return outputs
+    spare = outputs.new_full((len(outputs), 1, outputs.shape[2]), -1e9)  # a column never chosen, which fills groups up
+    noisy = torch.cat([outputs + gumbel.transpose(1, 2), spare], 1)
+    return noisy.index_select(1, layout.groups.T.flatten()).unflatten(1, layout.groups.T.shape)
+
+
+def _columns(outputs: Tensor, noisy: Tensor, layout: Layout, label: Tensor) -> Tensor:
+    """Encoded rows column by column, ``[K, width, n]``: choices are among columns. `noisy` is that of `_noisy`."""
+    made = outputs
     if layout.choices:
-        made, where = made.contiguous(), layout.groups.T.flatten()
-        spare = made.new_full((1, *made.shape[1:]), -1e9)  # a column never chosen, which fills groups up
-        groups = torch.cat([made + gumbel.permute(2, 0, 1), spare]).index_select(0, where)
-        chosen = _choose(groups.view(*layout.groups.T.shape, *made.shape[1:]), layout.temperature)
-        made = torch.cat([made, spare]).index_copy(0, where, chosen.flatten(0, 1))[:-1]
+        chosen = _choose(noisy, layout.temperature).flatten(1, 2)
+        made = F.pad(made, (0, 0, 0, 1)).index_copy(1, layout.groups.T.flatten(), chosen)[:, :-1]
     if layout.n_given:
         start, end = layout.given
-        made = torch.cat([made[:start], label.permute(2, 0, 1), made[end:]])
+        made = torch.cat([made[:, :start], label.transpose(1, 2), made[:, end:]], 1)
     if layout.switched.numel():  # a missing number is 0, as in the real rows
         number, gone = layout.switched
-        made = made.index_copy(0, number, made.index_select(0, number) * (1 - made.index_select(0, gone)))
-    return made.permute(1, 2, 0).contiguous()
+        made = made.index_copy(1, number, made.index_select(1, number) * (1 - made.index_select(1, gone)))
+    return made
 
 
 def _choose(noisy: Tensor, temperature: float) -> Tensor:
-    """1 for the first largest along the first axis and 0 for the others; the gradient is that of a softmax."""
-    largest = noisy.detach() == noisy.detach().amax(0)
-    taken = largest[0].clone()
-    for one in largest[1:]:  # several may be equally large
-        one &= ~taken
-        taken |= one
-    hard = largest.to(noisy)
+    """1 for the first largest along the second axis and 0 for the others; the gradient is that of a softmax."""
+    with torch.no_grad():
+        hard = torch.eq(noisy, noisy.amax(1, keepdim=True), out=torch.empty_like(noisy))
+        free = 1 - hard[:, 0]
+        for one in hard.unbind(1)[1:]:  # several may be equally large
+            free -= one.mul_(free)
     if not noisy.requires_grad:
         return hard
-    soft = (noisy / temperature).movedim(0, -1).softmax(-1).movedim(-1, 0)
+    soft = (noisy / temperature).movedim(1, -1).softmax(-1).movedim(-1, 1)
     return hard + (soft - soft.detach())  # exactly 0 or 1
-
-
-def draw_noise(layout: Layout, n: int, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
-    """Noise and Gumbel noise for `generate`, from each model's own generator of random numbers.
-
-    Returns
-    -------
-    noise, gumbel
-        float32, ``[K, n, NOISE]`` and ``[K, n, width]``.
-    """
-    noise = np.empty((len(rngs), n, NOISE), np.float32)
-    flat = np.empty((len(rngs), n, layout.width), np.float32)
-    for k, rng in enumerate(rngs):
-        rng.standard_normal(out=noise[k], dtype=np.float32)
-        rng.random(out=flat[k], dtype=np.float32)
-    # Kept off 0 and 1, for which the Gumbel noise would be infinite.
-    return torch.from_numpy(noise), -torch.log(-torch.log(torch.from_numpy(flat).clamp(1e-7, 1 - 1e-6)))
-
-
-def balanced(labels: Tensor) -> np.ndarray:
-    """Chances of rows to be drawn, added up: each label is drawn equally often, but for very rare ones.
-
-    The generator is told the label, so it can practise a rare one more often than it occurs, and has to: what the
-    ill have in common is what a model is to learn from synthetic patients. The idea is that of CTGAN's
-    training-by-sampling (Xu et al., arXiv:1907.00503, section 4.3).
-
-    Parameters
-    ----------
-    labels
-        0/1 columns of the label ``[n, n_given]``; without columns all rows have the same chance.
-
-    Returns
-    -------
-    ndarray
-        Rising to 1, ``[n]``.
-    """
-    if not labels.shape[1]:
-        return np.linspace(0, 1, len(labels) + 1)[1:]
-    code = labels.argmax(1).numpy()
-    counts = np.bincount(code)
-    often = np.minimum(len(code) / ((counts > 0).sum() * counts[code]), _MOST_OFTEN).cumsum()
-    return often / often[-1]
 
 
 def train(
@@ -220,37 +186,50 @@ def train(
     averaged = makers.flat.clone()
     smooth = makers.views(averaged)
     wasserstein = method == "wgan_gp"
-    chances = [balanced(data[torch.from_numpy(r), slice(*layout.given)]) for r in rows]
-
-    def batches() -> tuple[Tensor, Tensor, Tensor]:
-        """Real rows, and what is needed to make rows with the same labels: how often one occurs gives nothing away."""
-        places = [np.searchsorted(c, rng.random(batch), "right") for c, rng in zip(chances, rngs, strict=True)]
-        index = np.concatenate([r[place] for r, place in zip(rows, places, strict=True)])
-        real = data.index_select(0, torch.from_numpy(index)).view(n_models, batch, -1)
-        return real, *draw_noise(layout, batch, rngs)
+    draws = Draws(data, rows, layout.given, rngs, (critic_steps + 1, batch), batch // pack if wasserstein else 0)
 
     def packed(some: Tensor) -> Tensor:
         return some.reshape(n_models, batch // pack, -1)
 
     for step in range(1, steps + 1):
-        drawn, mixes = [], []
-        for _ in range(critic_steps):
-            drawn.append(batches())
-            if wasserstein:
-                size = (batch // pack, 1)
-                mixes.append(torch.from_numpy(np.stack([rng.random(size, dtype=np.float32) for rng in rngs])))
-        # The generators wait meanwhile, so that all their answers are made at once.
-        real, noise, gumbel = (torch.cat(parts, 1) for parts in zip(*drawn, strict=True))
-        answers = generate(makers.params, layout, real[..., slice(*layout.given)], noise, gumbel).split(batch, 1)
-        for (real, *_), made, mix in zip(drawn, answers, mixes or [None] * critic_steps, strict=True):
-            critic_loss = _critic_slopes(critics, packed(real), packed(made), mix, penalty)
+        real, noise, gumbel, mixes = draws.draw()
+        # The generators wait while the critics learn, so that all their answers are made at once.
+        made = _make(makers.params, layout, real[..., slice(*layout.given)], noise, gumbel)
+        *parts, last = (slice(start, start + batch) for start in range(0, real.shape[1], batch))
+        for some, mix in zip(parts, mixes, strict=True):
+            mix = mix if wasserstein else None
+            critic_loss = _critic_slopes(critics, packed(real[:, some]), packed(made.rows[:, some]), mix, penalty)
             critics.step()
-        real, *chance = batches()
-        maker_loss = _maker_slopes(makers, critics, layout, real[..., slice(*layout.given)], *chance, pack, wasserstein)
+        maker_loss = _maker_slopes(makers, critics, layout, made.part(last), pack, wasserstein)
         makers.step()
         keep = min(average, (step - 1) / (step + 9))  # early weights are forgotten sooner
         averaged.lerp_(makers.flat, 1 - keep)
         yield smooth, maker_loss.numpy(), critic_loss.numpy()
+
+
+class _Made(NamedTuple):
+    """Rows that generators made, and how they came about."""
+
+    inputs: list[Tensor]  # what entered each layer, [K, n, in]
+    outputs: Tensor  # of the last layer, column by column, [K, width, n]
+    noisy: Tensor  # of `_noisy`
+    columns: Tensor  # the rows, column by column
+    rows: Tensor  # [K, n, width]
+
+    def part(self, some: slice) -> _Made:
+        """Some of the rows."""
+        columns = (tensor[..., some] for tensor in (self.outputs, self.noisy, self.columns))
+        return _Made([into[:, some] for into in self.inputs], *columns, self.rows[:, some])
+
+
+@torch.no_grad()
+def _make(params: Params, layout: Layout, label: Tensor, noise: Tensor, gumbel: Tensor) -> _Made:
+    """The rows of `generate`, with what it takes to learn from them."""
+    inputs = players.signals(params, torch.cat([noise, label], 2))
+    outputs = torch.baddbmm(params.biases[-1].unsqueeze(2), params.weights[-1], inputs[-1].transpose(1, 2))
+    noisy = _noisy(outputs, layout, gumbel)
+    columns = _columns(outputs, noisy, layout, label)
+    return _Made(inputs, outputs, noisy, columns, columns.transpose(1, 2).contiguous())
 
 
 def _lost(scores: Tensor, sign: Tensor, wasserstein: bool) -> tuple[Tensor, Tensor]:
@@ -264,52 +243,40 @@ def _lost(scores: Tensor, sign: Tensor, wasserstein: bool) -> tuple[Tensor, Tens
     return F.softplus(signed), signed.sigmoid().mul_(sign)
 
 
-def _back_to_outputs(outputs: Tensor, layout: Layout, gumbel: Tensor, rows: Tensor, back: Tensor) -> Tensor:
-    """The slope by the generators' outputs, from that by the rows that `_rows` made of them; all ``[K, n, width]``.
+def _back_to_outputs(made: _Made, layout: Layout, back: Tensor) -> Tensor:
+    """The slope by the generators' outputs, from that by the rows that were made of them; both ``[K, n, width]``.
 
     Where a choice was made it is the slope of a softmax.
     """
-    back = back.permute(2, 0, 1).contiguous()  # column by column, as in `_rows`
+    back = back.transpose(1, 2).contiguous()
     if layout.switched.numel():
         number, gone = layout.switched
-        slope, values = back.index_select(0, number), outputs.permute(2, 0, 1).index_select(0, number)
-        back.index_add_(0, gone, slope * values, alpha=-1)
-        back.index_copy_(0, number, slope * (1 - rows.permute(2, 0, 1).index_select(0, gone)))
+        slope, values = back.index_select(1, number), made.outputs.index_select(1, number)
+        back.index_add_(1, gone, slope * values, alpha=-1)
+        back.index_copy_(1, number, slope * (1 - made.columns.index_select(1, gone)))
     if layout.n_given:
-        back[slice(*layout.given)] = 0
+        back[:, slice(*layout.given)] = 0
     if layout.choices:
-        where, shape = layout.groups.T.flatten(), (*layout.groups.T.shape, *back.shape[1:])
-        spare = back.new_full((1, *back.shape[1:]), -1e9)
-        noisy = torch.cat([(outputs + gumbel).permute(2, 0, 1), spare]).index_select(0, where)
-        soft = (noisy.view(shape) / layout.temperature).movedim(0, -1).softmax(-1).movedim(-1, 0)
-        back = torch.cat([back, torch.zeros_like(spare)])
-        down = back.index_select(0, where).view(shape)
-        down = (down - (down * soft).sum(0)).mul_(soft).div_(layout.temperature)
-        back = back.index_copy_(0, where, down.flatten(0, 1))[:-1]
-    return back.permute(1, 2, 0).contiguous()
+        where, soft = layout.groups.T.flatten(), (made.noisy / layout.temperature).softmax(1)
+        back = F.pad(back, (0, 0, 0, 1))
+        down = back.index_select(1, where).view(soft.shape)
+        down = (down - (down * soft).sum(1, keepdim=True)).mul_(soft).div_(layout.temperature)
+        back = back.index_copy_(1, where, down.flatten(1, 2))[:, :-1]
+    return back.transpose(1, 2)
 
 
 @torch.no_grad()
 def _maker_slopes(
-    makers: Players,
-    critics: Players,
-    layout: Layout,
-    label: Tensor,
-    noise: Tensor,
-    gumbel: Tensor,
-    pack: int,
-    wasserstein: bool,
+    makers: Players, critics: Players, layout: Layout, made: _Made, pack: int, wasserstein: bool
 ) -> Tensor:
-    """Work out the generators' slopes, for rows that are made as by `generate` and packed; the losses ``[K]``."""
-    inputs, sides = players.signals(makers.params, torch.cat([noise, label], 2))
-    outputs = players.outputs(makers.params, inputs[-1])
-    rows = _rows(outputs, layout, label, gumbel)
-    seen, kinks = players.signals(critics.params, rows.view(len(rows), rows.shape[1] // pack, -1))
+    """Work out the generators' slopes, for rows that they made and critics see packed; the losses ``[K]``."""
+    n_models, n, width = made.rows.shape
+    seen = players.signals(critics.params, made.rows.reshape(n_models, n // pack, pack * width))
     losses, back = _lost(players.outputs(critics.params, seen[-1]), torch.tensor(-1.0), wasserstein)
     weights = critics.params.weights
-    back = players.backwards(weights, kinks, (back / losses.shape[1]) * weights[-1])[-1]
-    makers.learn(inputs, sides, _back_to_outputs(outputs, layout, gumbel, rows, back.view_as(rows)))
-    return losses.mean((1, 2))
+    back = players.backwards(weights, seen, (back / losses.shape[1]) * weights[-1])[-1]
+    makers.learn(made.inputs, _back_to_outputs(made, layout, back.view(n_models, n, width)))
+    return losses.sum((1, 2)) / losses.shape[1]
 
 
 @torch.no_grad()
@@ -334,27 +301,27 @@ def _critic_slopes(critics: Players, real: Tensor, made: Tensor, mix: Tensor | N
     """
     m = real.shape[1]
     between = [] if mix is None else [real + mix * (made - real)]
-    inputs, sides = players.signals(critics.params, torch.cat([real, made, *between], 1))
+    inputs = players.signals(critics.params, torch.cat([real, made, *between], 1))
     judged = [into[:, : 2 * m] for into in inputs]
     sign = torch.tensor([-1.0, 1.0]).repeat_interleave(m)[:, None]
     losses, back = _lost(players.outputs(critics.params, judged[-1]), sign, mix is not None)
-    critics.learn(judged, [side[:, : 2 * m] for side in sides], back / m)
+    critics.learn(judged, back / m)
     losses = losses.sum((1, 2)) / m
     if mix is None:
         return losses
-    return losses + penalty * _add_penalty(critics, [side[:, 2 * m :] for side in sides], penalty)
+    return losses + penalty * _add_penalty(critics, [into[:, 2 * m :] for into in inputs], penalty)
 
 
-def _add_penalty(critics: Players, sides: Sequence[Tensor], penalty: float) -> Tensor:
-    """Add the slopes of the penalty, for rows on these sides of the kinks; the mean square itself ``[K]``."""
+def _add_penalty(critics: Players, inputs: Sequence[Tensor], penalty: float) -> Tensor:
+    """Add the slopes of the penalty, for rows that entered the layers so; the mean square itself ``[K]``."""
     weights, slopes = critics.params.weights, critics.slopes.weights
-    *backs, gradient = players.backwards(weights, sides, weights[-1])
+    *backs, gradient = players.backwards(weights, inputs, weights[-1])
     steepness = gradient.square().sum(2, keepdim=True).add_(1e-12).sqrt_()
     too_steep = steepness - 1
     share = torch.tensor(penalty) / gradient.shape[1]
     back = gradient.mul_((too_steep * share).div_(steepness).mul_(2))
-    for weight, slope_, side, into in zip(weights, slopes, sides, reversed(backs), strict=False):
+    for weight, slope_, signal, into in zip(weights, slopes, inputs[1:], reversed(backs), strict=False):
         slope_.baddbmm_(into.transpose(1, 2), back)
-        back = torch.bmm(back, weight.transpose(1, 2)).mul_(side)
+        back = players.through(torch.bmm(back, weight.transpose(1, 2)), signal)
     slopes[-1].add_(back.sum(1, keepdim=True))
     return too_steep.square_().mean((1, 2))

@@ -72,13 +72,13 @@ class Players:
         """One step down `slopes`."""
         self._adam.step([self._down])
 
-    def learn(self, inputs: Sequence[Tensor], sides: Sequence[Tensor], back: Tensor) -> None:
-        """Work out `slopes` from what entered each layer, the sides of the kinks, and the slopes by the outputs."""
+    def learn(self, inputs: Sequence[Tensor], back: Tensor) -> None:
+        """Work out `slopes` from what entered each layer, as of `signals`, and the slopes by the outputs."""
         for layer, into in reversed(list(enumerate(inputs))):
             torch.bmm(back.transpose(1, 2), into, out=self.slopes.weights[layer])
             torch.sum(back, 1, out=self.slopes.biases[layer])
             if layer:
-                back = torch.bmm(back, self.params.weights[layer]).mul_(sides[layer - 1])
+                back = through(torch.bmm(back, self.params.weights[layer]), into)
 
 
 def forward(params: Params, X: Tensor) -> Tensor:
@@ -96,18 +96,17 @@ def slope(params: Params, X: Tensor) -> Tensor:
     weights (almost everywhere), so the slope is a product of weight matrices with some rows scaled down.
     """
     with torch.no_grad():
-        _, sides = signals(params, X)
-    return backwards(params.weights, sides, params.weights[-1].expand(-1, X.shape[1], -1))[-1]
+        inputs = signals(params, X)
+    return backwards(params.weights, inputs, params.weights[-1].expand(-1, X.shape[1], -1))[-1]
 
 
-def signals(params: Params, X: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """What enters each layer, and what the kinks behind all but the last let through: 1 or `LEAK`."""
-    inputs, sides = [X], []
+def signals(params: Params, X: Tensor) -> list[Tensor]:
+    """What enters each layer."""
+    inputs = [X]
     for weight, bias in zip(params.weights[:-1], params.biases[:-1], strict=True):
         out = torch.baddbmm(bias.unsqueeze(1), inputs[-1], weight.transpose(1, 2))
         inputs.append(F.leaky_relu_(out, LEAK))
-        sides.append(out.sign().clamp_(min=LEAK))
-    return inputs, sides
+    return inputs
 
 
 def outputs(params: Params, signal: Tensor) -> Tensor:
@@ -115,13 +114,18 @@ def outputs(params: Params, signal: Tensor) -> Tensor:
     return torch.baddbmm(params.biases[-1].unsqueeze(1), signal, params.weights[-1].transpose(1, 2))
 
 
-def backwards(weights: Sequence[Tensor], sides: Sequence[Tensor], back: Tensor) -> list[Tensor]:
+def through(back: Tensor, signal: Tensor) -> Tensor:
+    """What a kink lets through of a slope: all, or `LEAK` of it where the signal that left the kink is not positive."""
+    return torch.ops.aten.leaky_relu_backward(back, signal, LEAK, True)  # what autograd itself calls
+
+
+def backwards(weights: Sequence[Tensor], inputs: Sequence[Tensor], back: Tensor) -> list[Tensor]:
     """The slope by the output of each layer but the last, last first, and by the network's input.
 
-    `back` is that by what enters the last layer.
+    `inputs` are those of `signals`, and `back` is the slope by what enters the last layer.
     """
     found = []
-    for side, weight in zip(reversed(sides), reversed(weights[:-1]), strict=True):
-        found.append(back * side)
+    for into, weight in zip(reversed(inputs[1:]), reversed(weights[:-1]), strict=True):
+        found.append(through(back, into))
         back = torch.bmm(found[-1], weight)
     return [*found, back]

@@ -176,7 +176,7 @@ class Synthesizer:
         label = torch.eye(layout.n_given)[code] if layout.n_given else torch.zeros(n, 0)
         tensors = [torch.from_numpy(self.arrays[f"layer_{i}"][[model]]) for i in range(len(self.arrays) - 1)]
         with torch.no_grad(), one_thread():
-            noise = gan.draw_noise(layout, n, [rng])
+            noise = gan.draw_noise(layout.width, n, [rng])
             return gan.generate(Params(tensors[::2], tensors[1::2]), layout, label[None], *noise)[0].numpy()
 
 
@@ -216,7 +216,7 @@ def fit(
         Public knowledge, or ``federation.schema``; the rest is learnt from the rows, see `Synthesizer.learnt`.
     label
         A category column that a GAN is told instead of making it, so that it can be asked for; best the one to
-        predict. Its rare values are practised more often than they occur (`gan.balanced`).
+        predict. Its rare values are practised more often than they occur (`draws.balanced`).
     seed
         Model k depends on ``(seed, k)`` alone, however many train beside it.
     n_models

@@ -319,7 +319,7 @@ def test_it_learns():
     made = dict(steps=200, critic_lr=1e-2, lr=5e-3, hidden=(16,), batch_size=60, made=60, critic_steps=2)
     shifted = [p + np.array([1.5, -1.5, 0, 0, 0, 0, 0], "f4") for p in PARTS]
     done = train(shifted, **made)
-    noise = gan.draw_noise(LAYOUT, 400, [np.random.default_rng(0)])
+    noise = gan.draw_noise(LAYOUT.width, 400, [np.random.default_rng(0)])
     label = torch.eye(2)[torch.arange(400) % 2][None]
     got = gan.generate(done.generator, LAYOUT, label, *noise)[0].mean(0)
     assert 0.8 < got[0] < 2.2 and -2.2 < got[1] < -0.8

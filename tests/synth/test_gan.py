@@ -84,7 +84,7 @@ def test_the_critic_sees_hard_categories_and_the_generator_a_gradient():
     maker = fleet.init(1, (gan.NOISE, 8, 5), seed=0)
     for tensor in maker.tensors():
         tensor.requires_grad_()
-    noise = gan.draw_noise(layout, 400, [np.random.default_rng(0)])
+    noise = gan.draw_noise(layout.width, 400, [np.random.default_rng(0)])
     rows = gan.generate(maker, layout, torch.zeros(1, 400, 0), *noise)[0]
     assert set(rows[:, 1:].detach().round(decimals=5).unique().tolist()) == {0.0, 1.0}
     assert (rows[rows[:, 2] > 0.5][:, 0] == 0).all() and (rows[rows[:, 1] > 0.5][:, 0] != 0).all()
@@ -117,7 +117,7 @@ def test_slopes_by_hand_are_those_of_autograd(method, hidden):
     real, made = (torch.randn(2, 8, 10, generator=g) for _ in range(2))
     mix = torch.rand(2, 8, 1, generator=g) if wasserstein else None
     label = torch.eye(2)[torch.randint(2, (2, 16), generator=g)]
-    chance = gan.draw_noise(layout, 16, [generator(0, k, 2) for k in range(2)])
+    chance = gan.draw_noise(layout.width, 16, [generator(0, k, 2) for k in range(2)])
 
     def by_autograd(players, loss):
         leaves = [tensor.clone().requires_grad_() for tensor in players.params.tensors()]
@@ -136,9 +136,13 @@ def test_slopes_by_hand_are_those_of_autograd(method, hidden):
         on_made = gan.forward(critics.params, rows.reshape(2, 8, 10)).squeeze(2)
         return (-on_made if wasserstein else softplus(-on_made)).mean(1)
 
+    # the generators' batch stands behind those that the critics see
+    twice = [torch.cat([torch.randn_like(tensor), tensor], 1) for tensor in (label, *chance)]
+    in_training = gan._make(makers.params, layout, *twice).part(slice(16, 32))
+    torch.testing.assert_close(in_training.rows, gan.generate(makers.params, layout, label, *chance))
     by_hand = {
         "critic": lambda: gan._critic_slopes(critics, real, made, mix, penalty),
-        "maker": lambda: gan._maker_slopes(makers, critics, layout, label, *chance, pack, wasserstein),
+        "maker": lambda: gan._maker_slopes(makers, critics, layout, in_training, pack, wasserstein),
     }
     for (name, work_out), players, loss in zip(
         by_hand.items(), (critics, makers), (critic_loss, maker_loss), strict=True
@@ -150,8 +154,10 @@ def test_slopes_by_hand_are_those_of_autograd(method, hidden):
 
 
 def test_of_equally_large_choices_the_first_is_taken():
-    noisy = torch.tensor([[1.0, 3.0, 0.0], [2.0, 3.0, 0.0], [2.0, 1.0, 0.0]])  # a column for each row to be made
-    assert gan._choose(noisy, 0.5).T.tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
+    noisy = torch.tensor([[1.0, 2.0, 2.0], [3.0, 3.0, 1.0], [0.0, 0.0, 0.0]])  # a line for each row to be made
+    assert gan._choose(noisy, 0.5).tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
+    with_slope = noisy.requires_grad_()
+    torch.testing.assert_close(gan._choose(with_slope, 0.5), gan._choose(noisy.detach(), 0.5), rtol=0, atol=0)
 
 
 def test_players_take_the_steps_that_adam_takes_tensor_by_tensor():
