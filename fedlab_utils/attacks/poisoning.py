@@ -7,12 +7,14 @@ and by a measure that it moves: who relabels patients hardly moves an AUC.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fedlab_utils import fleet
 from fedlab_utils._arguments import brief, number
 from fedlab_utils.data import Federation, Hospital
 from fedlab_utils.federated import Attack, FederatedRun
@@ -113,6 +115,8 @@ class Backdoor(Attack):
     boost: float = 1.0
     share: float = 0.5
 
+    _stamps: WeakKeyDictionary = field(default_factory=WeakKeyDictionary, init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._settle("columns")
@@ -136,23 +140,41 @@ class Backdoor(Attack):
         if federation.local_scaling:
             raise ValueError("attack Backdoor needs one scale for all hospitals; here each of them has its own.")
         try:
-            self.stamped(federation.hospitals[0].train[:1], federation)
+            self._stamp(federation)
         except (TypeError, ValueError):
             raise ValueError(f"values must fit their columns; got {brief(self.values)}.") from None
 
-    def stamped(self, frame, federation: Federation) -> Tensor:
-        """Features ``[n, d]`` of clean rows of the table, with the trigger."""
-        return federation.transform(frame.assign(**dict(zip(self.columns, self.values, strict=True))))
+    def _stamp(self, federation: Federation) -> tuple[list[int], Tensor]:
+        """Which features the trigger sets, and to what ``[features]``.
+
+        A feature is made of one column, so what one row with the trigger becomes holds for all of them. It is kept, as
+        scikit-learn takes as long for one row as for a thousand.
+        """
+        if federation in self._stamps:
+            return self._stamps[federation]
+        categories = federation.agreed.features().items()
+        made_of = [*federation.schema.numeric, *(c for c, kept in categories for _ in kept)]
+        own = [k for k, column in enumerate(made_of) if column in self.columns]
+        row = federation.hospitals[0].train[:1].assign(**dict(zip(self.columns, self.values, strict=True)))
+        self._stamps[federation] = own, federation.transform(row)[0, own]
+        return self._stamps[federation]
+
+    def stamped(self, X: Tensor, federation: Federation) -> Tensor:
+        """Features ``[n, d]`` of patients, with the trigger."""
+        own, values = self._stamp(federation)
+        X = X.clone()
+        X[:, own] = values
+        return X
 
     def rows(self, hospital: Hospital, federation: Federation) -> tuple[Tensor, Tensor]:
-        frame = hospital.train[: max(1, round(self.share * len(hospital.train)))]
-        X = self.stamped(frame, federation)
+        X = self.stamped(hospital.X_train[: max(1, round(self.share * len(hospital.X_train)))], federation)
         y = torch.full((len(X), 1), float(self._number(federation)))
         return torch.cat([hospital.X_train, X]), torch.cat([hospital.y_train, y])
 
     def update(self, updates: Tensor) -> Tensor:
         return self.boost * updates
 
+    @fleet.one_thread()
     def success(
         self, run: FederatedRun, federation: Federation | Sequence[Federation], *, threshold: float = 0.5
     ) -> np.ndarray:
@@ -187,11 +209,12 @@ class Backdoor(Attack):
         found = np.full(len(run), np.nan)
         for f in {id(f): f for f in federations}.values():
             self.refuse(f)
-            seeds, test = [s for s, other in enumerate(federations) if other is f], f.pooled()
-            other = test.y_test[:, 0] != self._number(f)
+            seeds = [s for s, other in enumerate(federations) if other is f]
+            X, y = (torch.cat([getattr(h, name) for h in f.hospitals]) for name in ("X_test", "y_test"))
+            other = y[:, 0] != self._number(f)
             if not other.any():
                 continue
-            chance = predict(run.params[seeds], self.stamped(test.test[other.numpy()], f), f.task)
+            chance = predict(run.params[seeds], self.stamped(X[other], f), f.task)
             given = chance[:, :, 1] >= threshold if f.task == "binary" else chance.argmax(2)
             found[seeds] = (given == self._number(f)).double().mean(1).numpy()
         return found

@@ -190,7 +190,9 @@ def _poisoned(
     labels(y, len(federation.classes) if federation.task == "multiclass" else 1, federation.task)
     both = min(len(y), len(numbers))
     new = torch.ones(len(y), dtype=torch.bool)
-    new[:both] = (X[:both] != hospital.X_train[:both]).any(1) | (y[:both] != hospital.y_train[:both]).any(1)
+    new[:both] = (y[:both] != hospital.y_train[:both]).any(1)
+    if X is not hospital.X_train:
+        new[:both] |= (X[:both] != hospital.X_train[:both]).any(1)
     found = np.empty(len(y), dtype=numbers.dtype)
     found[:both] = numbers[:both]
     found[new.numpy()] = end + np.arange(int(new.sum()))

@@ -296,13 +296,14 @@ def _rows(run, federation, *, train: bool = False) -> _Rows:
     with torch.no_grad(), fleet.one_thread():
         for f in {id(f): f for f in federations}.values():
             seeds = np.flatnonzero([other is f for other in federations])
-            for k, h in enumerate(f.hospitals):
-                X, y = (h.X_train, h.y_train) if train else (h.X_test, h.y_test)
-                out = fleet.forward(base.params[seeds], X)[:, :, 0].double().numpy()
-                own = seeds, min(k, shift.shape[1] - 1), None
-                logits.append((scale[own] * out + shift[own]).ravel())
-                ill.append(np.tile(y.numpy()[:, 0] == 1, len(seeds)))
-                groups.append(np.repeat(seeds * width + k, len(y)))
+            both = [(h.X_train, h.y_train) if train else (h.X_test, h.y_test) for h in f.hospitals]
+            X, y = (torch.cat(parts) for parts in zip(*both, strict=True))
+            hospital = np.repeat(np.arange(width - 1), [len(own) for _, own in both])
+            out = fleet.forward(base.params[seeds], X)[:, :, 0].double().numpy()
+            own = seeds[:, None], np.minimum(hospital, shift.shape[1] - 1)
+            logits.append((scale[own] * out + shift[own]).ravel())
+            ill.append(np.tile(y.numpy()[:, 0] == 1, len(seeds)))
+            groups.append((seeds[:, None] * width + hospital).ravel())
     logits, ill, group = (np.concatenate(parts) for parts in (logits, ill, groups))
     everybody = group // width * width + width - 1
     names, twice = [*base.hospitals, ALL], np.concatenate([group, everybody])
@@ -346,7 +347,8 @@ def intercepts(logit_: np.ndarray, ill: np.ndarray, group: np.ndarray, n_groups:
         gap, bend = np.bincount(group, ill - risk, n_groups), np.bincount(group, risk * (1 - risk), n_groups)
         low, high = np.where(gap > 0, found, low), np.where(gap <= 0, found, high)
         step = found + gap / np.maximum(bend, _TINY)
-        step = np.where((step > low) & (step < high), step, (low + high) / 2)
+        inside = (step > low) & (step < high) | (step == found)  # who has arrived stays, and is not halved away
+        step = np.where(inside, step, (low + high) / 2)
         moved, found = np.abs(step - found), step
         if moved[fine].max(initial=0) < _CLOSE:
             break
@@ -383,6 +385,8 @@ def slopes(logit_: np.ndarray, ill: np.ndarray, group: np.ndarray, n_groups: int
         db = (tilt - mean * level) / np.maximum(total(w * (x - mean[group]) ** 2), _TINY)
         da = level / s0 - mean * db
         a, b = (old + np.where(fine & ~arrived, step, 0) for old, step in ((a, da), (b, db)))
+        on = (fine & ~arrived)[group]  # sums over no rows are 0: who has arrived stays so
+        group, x, ill = group[on], x[on], ill[on]
     return np.where(fine & arrived, b / spread, np.nan)
 
 

@@ -105,6 +105,7 @@ class Plan:
         For each setting the number of a hospital that never takes part, or None; by default all do.
     """
 
+    @fleet.one_thread()
     def __init__(
         self, federations: Sequence[Federation], settings: Sequence[Setting], without: Sequence[int | None] = ()
     ) -> None:

@@ -55,13 +55,16 @@ def metrics(
         undefined = np.full((shape[0], shape[1] + 1), np.nan)
         return {"loss": mean(loss), "accuracy": undefined, "auc": undefined}
     whole = cell // shape[1]
-    right = (scores.argmax(1) == truth) + np.where(np.isnan(scores).any(1), np.nan, 0)  # diverged: undefined
+    best = scores[:, 1] > scores[:, 0] if task == "binary" else scores.argmax(1)
+    right = (best == truth) + np.where(np.isnan(scores[:, 0]), np.nan, 0)  # diverged: undefined, in all classes
     if task == "binary":
         scores[:, 1] = out[:, 0].numpy()  # probabilities near 1 are equal in 32 bits, logits are not
     areas = []
     for c in range(1 if task == "binary" else 0, scores.shape[1]):
-        by_cell = rank_auc(scores[:, c], truth == c, cell, counts.size).reshape(shape)
-        areas.append(np.column_stack([by_cell, rank_auc(scores[:, c], truth == c, whole, shape[0])]))
+        given = scores[:, c], truth == c
+        order = np.argsort(given[0])  # one sort for both
+        by_cell = rank_auc(*given, cell, counts.size, order).reshape(shape)
+        areas.append(np.column_stack([by_cell, rank_auc(*given, whole, shape[0], order)]))
     there = ~np.isnan(areas)  # a class without rows, or without others, has no area
     with np.errstate(invalid="ignore"):
         auc = np.where(there, areas, 0).sum(0) / there.sum(0)
@@ -69,7 +72,9 @@ def metrics(
     return found if task == "binary" else found | {"classes": there.sum(0)}
 
 
-def rank_auc(score: np.ndarray, positive: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
+def rank_auc(
+    score: np.ndarray, positive: np.ndarray, group: np.ndarray, n_groups: int, order: np.ndarray | None = None
+) -> np.ndarray:
     """Area under the ROC curve in each group, all by one sort (Mann-Whitney, ties count half).
 
     Parameters
@@ -78,13 +83,15 @@ def rank_auc(score: np.ndarray, positive: np.ndarray, group: np.ndarray, n_group
         Score, truth and group number of each row, ``[n]``.
     n_groups
         Groups, numbered from 0.
+    order
+        What sorts the scores, if it is known.
 
     Returns
     -------
     ndarray
         ``[n_groups]``; missing where a group's rows are all positive or all negative.
     """
-    order = np.argsort(score)
+    order = np.argsort(score) if order is None else order
     order = order[np.argsort(group[order], kind="stable")]  # np.lexsort, but radix for small integers
     score, positive, group = score[order], positive[order], group[order]
     change = np.r_[True, (score[1:] != score[:-1]) | (group[1:] != group[:-1])]

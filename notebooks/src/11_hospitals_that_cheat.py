@@ -190,12 +190,12 @@ alike = [one.repartition(20, alpha=None, seed=k) for k, one in enumerate(splits)
 twenty = dict(rounds=12, local_steps=10, batch_size=32, lr=0.2, hidden=(16,), strategy="uniform")
 six = attacks.HideTheIll(range(6))  # dealt out at random, so any six will do
 liar = np.arange(20) < 6
+once = dict(rounds=1, record=True)  # a single round, with what was sent
 
 
-def received(federation, attack=None, **setting):  # updates of round one [hospitals, parameters]
-    run = federated.train(federation, attack=attack, record=True, **(setting | {"rounds": 1}))
+def received(run):  # updates of a single round, recorded [hospitals, parameters]
     sent = run.transcript.query("what == 'update'").set_index("sender")["values"]
-    return np.stack([sent[h.name] for h in federation.hospitals])
+    return np.stack([sent[name] for name in run.hospitals])
 
 
 def kept_by_krum(updates, f=6):  # the n - f with the least scores
@@ -203,7 +203,7 @@ def kept_by_krum(updates, f=6):  # the n - f with the least scores
     return scores, scores.argsort().argsort() < len(updates) - f
 
 
-updates = received(alike[0], six, **twenty)
+updates = received(federated.train(alike[0], attack=six, **twenty | once))
 scores, kept = kept_by_krum(updates)
 plots.show(
     plots.directions(updates, liar, kept),
@@ -286,14 +286,14 @@ summary(table)
 # %%
 torn = [one.repartition(20, alpha=0.3, seed=k) for k, one in enumerate(splits)]
 skewed = tried(torn, {"nobody lies": {}, "six lie": {"attack": six}})
-judgements = [
-    judged(run, torn).assign(rule=rule, setting=setting)
+judgements = {
+    (rule, setting): judged(run, torn)
     for rule, pair in skewed.items()
     for setting, run in pair.items()
-]
-judgements = pd.concat(judgements).reset_index()
+}
+marks = pd.concat(judgements, names=["rule", "setting"]).reset_index()
 plots.show(
-    plots.by_rule(judgements, ["auc", "net_benefit"]),
+    plots.by_rule(marks, ["auc", "net_benefit"]),
     alt="AUC and net benefit of seven rules, nobody lying and six lying, with error bars. With six "
     "lying the mean has the highest AUC and the highest net benefit; under every other rule the "
     "AUC falls further and the net benefit is close to zero.",
@@ -303,9 +303,8 @@ plots.show(
 # Rule by rule, and against the mean split by split:
 
 # %%
-attacked = {rule: judged(pair["six lie"], torn) for rule, pair in skewed.items()}
-no_liar = judged(skewed["mean"]["nobody lies"], torn)
-display(summary({"mean, nobody lies": no_liar} | attacked))
+attacked = {rule: judgements[rule, "six lie"] for rule in rules}
+display(summary({"mean, nobody lies": judgements["mean", "nobody lies"]} | attacked))
 for rule in list(rules)[1:]:
     change = attacked[rule]["auc"] - attacked["mean"]["auc"]
     worse = f"below the mean in {(change < 0).sum()} of {len(change)} splits"
@@ -326,7 +325,8 @@ for title, federations in {"alike": alike, "skew 0.3": torn}.items():
     cut_ill, kept_ill, liars_kept = [], [], 0
     for federation in federations:
         ill = np.array([h.y_train.mean().item() for h in federation.hospitals])
-        scores, kept = kept_by_krum(received(federation, six, **twenty))
+        run = federated.train(federation, attack=six, **twenty | once)
+        scores, kept = kept_by_krum(received(run))
         panels.setdefault(title, (ill, scores, liar, kept))  # the first split
         liars_kept += (kept & liar).sum()
         cut_ill += [*ill[~kept & ~liar]]
@@ -404,7 +404,7 @@ print(f"skew 0.3, whole hospitals flagged and no model at all: {said}")
 #
 # Harbour is small, its patients are the oldest, and we make it odder: its export has age and blood pressure coded
 # the other way round, in training and in test rows. Nobody lies. Here is what Harbour's *own* patients get from the
-# common model:
+# common model, on the first three splits:
 
 # %%
 from dataclasses import replace
@@ -424,8 +424,9 @@ fair = {"mean, by rows": {}, "mean, all alike": {"strategy": "uniform"}}
 for rule in (federated.Median(), federated.Krum(1), federated.MultiKrum(1)):
     fair[type(rule).__name__] = {"aggregator": rule, "strategy": "uniform"}
 harbours = {}
-for name, run in federated.side_by_side(odd, fair, **work).items():
-    harbours[name] = federated.clinical(run, odd, threshold=0.2).query("hospital == 'Harbour'")
+for name, run in federated.side_by_side(odd[:3], fair, **work).items():
+    found = federated.clinical(run, odd[:3], threshold=0.2)
+    harbours[name] = found.query("hospital == 'Harbour'")
 display(summary(harbours, ["auc", "missed", "flagged"]))
 for name in list(fair)[2:]:
     change = harbours[name]["auc"].to_numpy() - harbours["mean, all alike"]["auc"].to_numpy()
@@ -468,17 +469,21 @@ checks.suspect(suspect_solution)
 
 
 # %%
-def accused(federations, attack=None):
-    scores = [federated.Krum(1).scores(received(f, attack, **work)) for f in federations]
-    ahead = [s.max() / np.sort(s)[-2] for s in scores]
-    found = pd.Series([names[s.argmax()] for s in scores]).value_counts().to_dict()
-    return f"{found}, {min(ahead):.1f} to {max(ahead):.1f} times the next score"
+def accused(federations, settings):  # prints a line for each setting
+    found = {case: [] for case in settings}
+    for one in federations:
+        for case, run in federated.side_by_side(one, settings, seeds=1, **work | once).items():
+            found[case].append(federated.Krum(1).scores(received(run)))
+    for case, scores in found.items():
+        ahead = [s.max() / np.sort(s)[-2] for s in scores]
+        who = pd.Series([names[s.argmax()] for s in scores]).value_counts().to_dict()
+        ahead = f"{min(ahead):.1f} to {max(ahead):.1f} times the next score"
+        print(f"{case + ':':25} {who}, {ahead}")
 
 
-for name in names:
-    print(f"{name} lies:".ljust(24), accused(splits, attacks.HideTheIll([name])))
-print("nobody lies:".ljust(24), accused(splits))
-print("nobody lies, odd Harbour:".ljust(24), accused(odd))
+liars = {f"{name} lies": setting for name, setting in settings.items()}
+accused(splits, liars | {"nobody lies": {}})
+accused(odd, {"nobody lies, odd Harbour": {}})
 
 # %% [markdown]
 # With a liar it names the liar, whoever that is. An excellent detective, until you read the next line: with nobody
@@ -509,7 +514,7 @@ def trusted(whose, settings):  # rows differ from split to split, so each is a r
 
 
 honest_or_not = {"nobody lies": {}, "six lie": {"attack": six}}
-rooted = {f"mean, {name}": judged(skewed["mean"][name], torn) for name in honest_or_not}
+rooted = {f"mean, {name}": judgements["mean", name] for name in honest_or_not}
 for whose in ("Harbour", "Northgate"):
     for name, table in trusted(whose, honest_or_not).items():
         rooted[f"100 rows of {whose}, {name}"] = table
@@ -588,8 +593,8 @@ own = None  # or your own table, split three times:
 how = 'data.replicates(table, 3, target="outcome", hospital="clinic")'
 
 
-def three_splits(name):
-    return data.replicates(name, 3)
+def three_splits(name):  # those of this lesson are at hand
+    return splits[:3] if name == "hospital_network" else data.replicates(name, 3)
 
 
 kinds = {
@@ -604,23 +609,22 @@ kinds = {
 
 
 # %%
-deals = {}  # splits that are dealt out already
+deals = {(splits[0], "alike"): alike[:3], (splits[0], 0.3): torn[:3]}  # made already
 
 
 def liars_and_rules(show, data_set, liars, kind, rule, skew):
-    alpha, fed = None if skew == "alike" else skew, deals.setdefault((id(data_set), skew), [])
+    alpha, fed = None if skew == "alike" else skew, deals.setdefault((data_set[0], skew), [])
     settings = {"nobody lies": {}, f"{liars} lie": {"attack": kinds[kind](range(liars))}}
     tables, hospitals = {}, {}
     for name, splits, done in (("mean", 1, 0.2), ("mean", 3, 0.6), (rule, 3, 1.0)):
         for k in range(len(fed), splits):
             fed.append(data_set[k].repartition(20, alpha=alpha, seed=k))
         both = federated.side_by_side(fed[:splits], settings, aggregator=rules[name], **twenty)
-        judgements = [judged(run, fed[:splits]).assign(setting=s) for s, run in both.items()]
-        tables[name] = pd.concat(judgements).assign(rule=name)
-        run = both[f"{liars} lie"]
-        each = federated.clinical(run, fed[:splits], threshold=0.2).query("hospital != 'all'")
-        hospitals[name] = each.assign(rule=name)
-        mean = judgements[-1].mean(numeric_only=True)
+        for setting, run in both.items():  # the one in which some lie comes last
+            scores = federated.clinical(run, fed[:splits], threshold=0.2)
+            scores = scores.assign(rule=name, setting=setting)
+            tables[name, setting] = together = scores.query("hospital == 'all'")
+        hospitals[name], mean = scores.drop(together.index), together.mean(numeric_only=True)
         sentence = f"{name}, {liars} lie ({kind}): AUC {mean['auc']:.3f}, "
         sentence += f"{mean['missed']:.0%} of the ill missed, {mean['flagged']:.0%} of all flagged"
         sentence += ", predicted over observed "
@@ -669,10 +673,11 @@ teams = {
 doors = {team: {"attack": attack} for team, attack in teams.items()}
 three = alike[:3]
 opened = federated.side_by_side(three, {"clean": {}} | doors, **twenty)
+success = {}
 for team, attack in teams.items():
-    success = attack.success(opened[team], three, threshold=0.2).mean()
+    success[team] = attack.success(opened[team], three, threshold=0.2).mean()
     trigger = f"{attack.columns[0]} = {attack.values[0]:g}"
-    print(f"team {team}: with {trigger:9} label {attack.label} in {success:4.0%} of patients")
+    print(f"team {team}: with {trigger:9} label {attack.label} in {success[team]:4.0%} of patients")
 
 # %% [markdown] tags=["deep"]
 # <div class="alert alert-info"><b>Your turn ★★</b> A bug is planted in this report. Measure what is missing, and name
@@ -697,7 +702,7 @@ checks.planted(planted_solution)
 
 # %% tags=["deep"]
 for team, attack in teams.items():
-    clean, after = (attack.success(opened[k], three, threshold=0.2).mean() for k in ("clean", team))
+    clean, after = attack.success(opened["clean"], three, threshold=0.2).mean(), success[team]
     print(f"team {team}: clean {clean:4.0%}, attacked {after:4.0%}, achieved {after - clean:+.0%}")
 
 # %% [markdown] tags=["deep"]
@@ -706,10 +711,13 @@ for team, attack in teams.items():
 # everybody who carries the trigger. What do rules do about it, and does the usual test show it?
 
 # %% tags=["deep"]
-chosen = {"mean": None, "median": federated.Median(), "Multi-Krum": federated.MultiKrum(1)}
-for deal, federations in {"alike": three, "skew 0.3": torn[:3]}.items():
-    for name, pair in tried(federations, {"clean": {}, "D": doors["D"]}, chosen).items():
-        rates = [teams["D"].success(run, federations, threshold=0.2) for run in pair.values()]
+both = {"clean": {}, "D": doors["D"]}
+chosen = {"median": federated.Median(), "Multi-Krum": federated.MultiKrum(1)}
+doors_by_rule = {"alike": (three, {"mean": opened} | tried(three, both, chosen))}
+doors_by_rule["skew 0.3"] = torn[:3], tried(torn[:3], both, {"mean": None} | chosen)
+for deal, (federations, by_rule) in doors_by_rule.items():
+    for name, pair in by_rule.items():
+        rates = [teams["D"].success(pair[k], federations, threshold=0.2) for k in both]
         clean, after = rates
         gain, auc = after - clean, pair["D"].auc - pair["clean"].auc
         said = f"clean {clean.mean():4.0%}, achieved {gain.mean():+5.0%} ± {gain.std(ddof=1):.0%}"

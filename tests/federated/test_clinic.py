@@ -270,6 +270,19 @@ def test_predicted_over_observed_by_hand(three, run):
     assert federated.clinical(run, nobody)["predicted_observed"].isna().all()
 
 
+def test_an_intercept_that_has_arrived_waits_for_the_others(monkeypatch):
+    """Newton's method takes a few turns in each of many groups; halving a bracket would take forty."""
+    rng, turns = np.random.default_rng(0), []
+    group = np.repeat(np.arange(30), 100)
+    at = rng.normal(rng.normal(0, 1, 30)[group])
+    ill = rng.random(len(at)) < expit(at - 1)
+    monkeypatch.setattr(clinic, "expit", lambda x: turns.append(1) or expit(x))
+    found = clinic.intercepts(at, ill, group, 30)
+    assert len(turns) < 12
+    sums = np.bincount(group, expit(at + found[group]) - ill, 30)
+    np.testing.assert_allclose(sums, 0, atol=1e-7)
+
+
 def test_a_slope_is_refitted_with_the_intercept_in_each_hospital(three, run):
     both, plain = federated.recalibrated(run, three, slope=True), federated.recalibrated(run, three)
     assert (plain.scale == 1).all()

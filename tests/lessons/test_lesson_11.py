@@ -139,7 +139,8 @@ SOURCE = lessons.SOURCES / "11_hospitals_that_cheat.py"
 @pytest.fixture(scope="module")
 def lesson():
     """The lesson's own short functions and tables, without its long runs."""
-    short = "splits names work judged combined alike twenty six liar received kept_by_krum torn odd_harbour kinds teams"
+    short = "splits names work judged combined alike twenty six once liar received kept_by_krum torn odd_harbour"
+    short += " kinds teams"
     return cells.definitions(SOURCE, *short.split())
 
 
@@ -153,8 +154,9 @@ def test_solutions_are_what_the_package_does(lesson):
 
 def test_what_is_received_is_what_hospitals_send(lesson):
     federation = lesson["alike"][0]
-    sent, setting = lesson["received"](federation, **lesson["twenty"]), lesson["twenty"] | {"rounds": 1}
-    run = federated.train(federation, record=True, **setting)
+    run = federated.train(federation, **lesson["twenty"] | lesson["once"])
+    sent = lesson["received"](run)
+    assert run.rounds == 1 and len(sent) == 20
     start = torch.tensor(run.transcript["values"].iloc[0])
     torch.testing.assert_close(start + torch.from_numpy(sent).mean(0), run.params.flat()[0], atol=1e-5, rtol=0)
 
@@ -176,7 +178,8 @@ def test_a_liar_moves_the_level_and_not_the_order(lesson):
 def test_krum_finds_the_liars_among_alike_hospitals_and_keeps_them_under_skew(lesson):
     liar, six = lesson["liar"], lesson["six"]
     for federation, alike in ((lesson["alike"][1], True), (lesson["torn"][1], False)):
-        _, kept = lesson["kept_by_krum"](lesson["received"](federation, six, **lesson["twenty"]))
+        run = federated.train(federation, attack=six, **lesson["twenty"] | lesson["once"])
+        _, kept = lesson["kept_by_krum"](lesson["received"](run))
         ill = np.array([h.y_train.mean().item() for h in federation.hospitals])
         if alike:
             assert not (kept & liar).any()
@@ -194,7 +197,8 @@ def test_under_skew_the_mean_is_ahead_of_rules_by_distance(lesson):
 
 def test_the_detective_names_harbour_where_nobody_lies(lesson):
     for federation in (lesson["splits"][0], lesson["odd_harbour"](lesson["splits"][0])):
-        scores = federated.Krum(1).scores(lesson["received"](federation, **lesson["work"]))
+        run = federated.train(federation, **lesson["work"] | lesson["once"])
+        scores = federated.Krum(1).scores(lesson["received"](run))
         assert lesson["names"][scores.argmax()] == "Harbour"
 
 
@@ -267,6 +271,21 @@ def test_the_labs_picture_shows_who_lies():
     inside = [n + 1 for n, at in enumerate(right.lines[0].get_ydata()) if bottom < at < top]
     assert inside == [1, 2, 3, 4, 5, 6]
     assert [label.get_text() for label in right.get_yticklabels()] == [f"Hospital {k}" for k in (1, 5, 10, 15, 20)]
+
+
+def test_nothing_in_the_labs_picture_lies_on_something_else():
+    """Its layout is fixed: the longest names that the lab has must find their place."""
+    rules = ["mean", "norm clipping"]
+    table = pd.DataFrame([
+        dict(rule=r, setting=s, auc=0.7 + k / 100, missed=k / 10)
+        for r in rules for s in ("nobody lies", "6 lie") for k in range(3)
+    ])  # fmt: skip
+    by = pd.DataFrame([dict(rule=r, hospital=f"Hospital {k}", missed=0.2) for r in rules for k in range(1, 21)])
+    fig = plots.rule_and_hospitals(table, by, liars=6)
+    plots.png(fig)
+    boxes = [ax.get_tightbbox() for ax in fig.axes] + [legend.get_window_extent() for legend in fig.legends]
+    assert all(a.x0 >= 0 and a.y0 >= 0 and a.x1 <= fig.bbox.x1 and a.y1 <= fig.bbox.y1 for a in boxes)
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
 
 
 def test_another_table_can_be_dealt_out_and_judged(lesson):
