@@ -46,13 +46,15 @@ from fedlab_utils import checks, data, federated, plots, widgets
 splits = data.replicates("hospital_network", 11)  # splits into train and test of the same patients
 work = dict(rounds=20, local_steps=20, batch_size=64, hidden=(32,))
 usual = work | dict(lr=0.2)
-met = []
+deals, met = {}, []
 for skew in ("none", 1.0, 0.3, 0.1):
     alpha = None if skew == "none" else skew
-    dealt = [one.repartition(5, alpha=alpha, seed=k) for k, one in enumerate(splits[:3])]
-    for steps in (5, 10, 50, 100):
-        run = federated.train(dealt, **(usual | dict(rounds=200 // steps, local_steps=steps)))
-        met += [dict(skew=skew, steps=steps, auc=auc) for auc in run.auc]
+    deals[skew] = [one.repartition(5, alpha=alpha, seed=k) for k, one in enumerate(splits[:3])]
+every = [(skew, one) for skew, three in deals.items() for one in three]
+for steps in (5, 10, 50, 100):  # all twelve deals side by side
+    rhythm = usual | dict(rounds=200 // steps, local_steps=steps)
+    run = federated.train([one for _, one in every], **rhythm)
+    met += [dict(skew=skew, steps=steps, auc=a) for (skew, _), a in zip(every, run.auc, strict=True)]
 plots.show(
     plots.skew_and_steps(pd.DataFrame(met)),
     alt="Heat map of the AUC, rows from no skew to skew 0.1, columns from 5 to 100 local steps. "
@@ -96,7 +98,7 @@ def ill_by_age(hospital):
 # %%
 mean, sd = (part["age"] for part in (splits[0].agreed.means, splits[0].agreed.sds))
 as_they_are, odd = splits[0].hospitals, odd_harbour(splits[0]).hospitals[-1]
-torn = [one.repartition(5, alpha=0.1, seed=k) for k, one in enumerate(splits)]
+torn = [*deals[0.1], *(splits[k].repartition(5, alpha=0.1, seed=k) for k in range(3, 11))]
 plots.show(
     plots.kinds_of_difference(
         {h.name.removeprefix("Hospital "): float(h.y_train.mean()) for h in torn[0].hospitals},
@@ -157,7 +159,10 @@ pooled = walk(zero, *everybody, 1000)
 def averaged(steps, rounds=100, mu=0.0):
     theta = zero
     for _ in range(rounds):
-        theta = share @ torch.stack([walk(theta, *h, steps, mu=mu) for h in hospitals])
+        before = theta
+        theta = share @ torch.stack([walk(before, *h, steps, mu=mu) for h in hospitals])
+        if (theta - before).norm() < 1e-6:
+            break
     return theta
 
 
@@ -361,7 +366,7 @@ print("\n".join(f"{m:10} {k[1:]}" for m, k in zip(best["method"], best["key"], s
 # own**.
 
 # %%
-from scipy.special import logit
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 judges = torn[3:]
@@ -384,9 +389,8 @@ def judged(run):
         truth, z = pool.y_test[:, 0].numpy(), logits(run[s], pool.X_test)
         two = LogisticRegression(C=1e6, solver="newton-cholesky")
         two.fit(logits(run[s], pool.X_train), pool.y_train[:, 0].numpy())
-        mine = [own.predict_proba(h.X_test, h.name)[s, :, 1] for h in one.hospitals]
-        plain = run[s].predict_proba(pool.X_test)[:, 1].numpy()
-        risks = plain, two.predict_proba(z)[:, 1], np.concatenate(mine)
+        shift = np.repeat(own.shift[s], [len(h.y_test) for h in one.hospitals])
+        risks = expit(z[:, 0]), two.predict_proba(z)[:, 1], expit(z[:, 0] + shift)
         found.append([log_loss(risk, truth) for risk in risks])
     columns = pd.DataFrame(found, columns=["loss", "loss, 2 numbers", "loss, own intercept"])
     columns.insert(0, "AUC within", clinic["auc_within"].to_numpy())
@@ -502,21 +506,18 @@ if heart is not None:
 # - **Go alone.**
 
 # %%
-def what_each_gets(federations):
-    run = federated.train(federations, **usual)
-    found = {"one model": federated.by_hospital(run, federations)}
-    found["fine-tuned"] = federated.by_hospital(run, federations, steps=100, batch_size=64)
-    for part in ("head", "first"):
-        parts = federated.train(federations, personal=part, **usual)
-        found[f"own {part}"] = federated.by_hospital(parts, federations)
-    alone = federated.baselines(federations, **usual)
-    found["alone"] = alone.query("baseline == 'local-only'")
-    table = pd.concat([t.assign(setting=name) for name, t in found.items()])
-    return table[["setting", "hospital", "seed", "auc"]]
-
-
 kinds = {"as they are": splits[:5], "Harbour odd": [odd_harbour(one) for one in splits[:5]]}
-gets = {name: what_each_gets(federations) for name, federations in kinds.items()}
+ten = kinds["as they are"] + kinds["Harbour odd"]  # side by side
+run = federated.train(ten, **usual)
+found = {"one model": federated.by_hospital(run, ten)}
+found["fine-tuned"] = federated.by_hospital(run, ten, steps=100, batch_size=64)
+for part in ("head", "first"):
+    parts = federated.train(ten, personal=part, **usual)
+    found[f"own {part}"] = federated.by_hospital(parts, ten)
+alone = federated.baselines(ten, **usual)
+found["alone"] = alone.query("baseline == 'local-only'")
+table = pd.concat([t.assign(setting=name) for name, t in found.items()])
+gets = {kind: table[table["seed"] // 5 == k] for k, kind in enumerate(kinds)}
 plots.show(
     plots.by_hospital(
         gets["Harbour odd"].query("hospital != 'all'"),
@@ -775,12 +776,12 @@ widgets.lab(
 # that Harbour manages. In the package that is a `clock`, and the run's history gets a column `time`.
 
 # %% tags=["deep"]
-servers = {"waits": {}, "drops": dict(deadline=20)}
-servers["partial"] = dict(deadline=20, late="partial")
+rules = {"waits": {}, "drops": dict(deadline=20)}
+rules["partial"] = dict(deadline=20, late="partial")
+slow = {"Harbour": 0.2}
+clocks = {n: dict(clock=federated.Clock(speed=slow, **rule)) for n, rule in rules.items()}
 lines = {}
-for name, rule in servers.items():
-    clock = federated.Clock(speed={"Harbour": 0.2}, **rule)
-    run = federated.train(splits[:3], clock=clock, **usual)
+for name, run in federated.side_by_side(splits[:3], clocks, **usual).items():
     overall = run.history.query("hospital == 'all' and time > 0")
     auc = overall.pivot(index="time", columns="seed", values="auc")
     lines[name] = auc.index.to_numpy(), auc.to_numpy()
@@ -795,7 +796,6 @@ plots.show(
 # *if* in it. Here is the same with odd Harbour, dropped and not:
 
 # %% tags=["deep"]
-clocks = {n: dict(clock=federated.Clock({"Harbour": 0.2}, **r)) for n, r in servers.items()}
 for name, run in federated.side_by_side(kinds["Harbour odd"][:3], clocks, **usual).items():
     at = run.final.groupby("hospital")["auc"].mean()
     hours = run.history["time"].max()
@@ -894,17 +894,16 @@ for name in ("none", "flower", "adam"):
 # %% tags=["deep"]
 from sklearn.metrics import roc_auc_score
 
-for kind, federations in kinds.items():
-    four = [replace(one, hospitals=one.hospitals[:4]) for one in federations]
-    run, found = federated.train(four, **usual), []
-    for s, one in enumerate(federations):
-        h = one.hospitals[4]
-        as_given = run.params[[s]]
-        about = dict(steps=100, batch_size=64, lr=0.2, seed=s)
-        tuned = fleet.fit(as_given, h.X_train, h.y_train, [np.arange(len(h.y_train))], **about)
-        scores = (fleet.forward(net, h.X_test)[0, :, 0] for net in (as_given, tuned))
-        found.append([roc_auc_score(h.y_test[:, 0], score) for score in scores])
-    given, later = np.mean(found, 0)
+run, found = federated.train([replace(f, hospitals=f.hospitals[:4]) for f in ten], **usual), []
+for s, federation in enumerate(ten):
+    h = federation.hospitals[4]
+    as_given = run.params[[s]]
+    about = dict(steps=100, batch_size=64, lr=0.2, seed=s)
+    tuned = fleet.fit(as_given, h.X_train, h.y_train, [np.arange(len(h.y_train))], **about)
+    scores = (fleet.forward(net, h.X_test)[0, :, 0] for net in (as_given, tuned))
+    found.append([roc_auc_score(h.y_test[:, 0], score) for score in scores])
+for kind, of_kind in zip(kinds, np.split(np.array(found), 2), strict=True):
+    given, later = of_kind.mean(0)
     print(f"{kind:12} as given {given:.3f}   fine-tuned {later:.3f}")
 
 # %% [markdown] tags=["deep"]
@@ -956,13 +955,15 @@ for name, wish in wishes.items():
 # above. Two splits:
 
 # %% tags=["deep"]
-for alpha in (None, 0.1):
-    for n in (5, 40):
-        dealt = [one.repartition(n, alpha=alpha, seed=k) for k, one in enumerate(splits[:2])]
-        both = federated.side_by_side(dealt, {lr: dict(lr=lr) for lr in (0.2, 1.0)}, **work)
-        up = both[1.0].transcript.query("receiver == 'server' and seed == 0")["bytes"].sum() / 1e3
-        said = ", ".join(f"lr {lr:g} AUC {run.auc.mean():.3f}" for lr, run in both.items())
-        print(f"{'even' if alpha is None else 'skewed':6} {n:2} hospitals: {said}; {up:5.0f} kB up")
+by_size = {("even", 5): deals["none"][:2], ("skewed", 5): torn[:2]}
+for kind, alpha in (("even", None), ("skewed", 0.1)):
+    forty = [one.repartition(40, alpha=alpha, seed=k) for k, one in enumerate(splits[:2])]
+    by_size[kind, 40] = forty
+for (kind, n), dealt in sorted(by_size.items()):
+    both = federated.side_by_side(dealt, {lr: dict(lr=lr) for lr in (0.2, 1.0)}, **work)
+    up = both[1.0].transcript.query("receiver == 'server' and seed == 0")["bytes"].sum() / 1e3
+    said = ", ".join(f"lr {lr:g} AUC {run.auc.mean():.3f}" for lr, run in both.items())
+    print(f"{kind:6} {n:2} hospitals: {said}; {up:5.0f} kB up")
 
 # %% [markdown] tags=["deep"]
 # **What holds.** Hospitals that resemble each other keep the AUC within about a hundredth, be they five or forty,
