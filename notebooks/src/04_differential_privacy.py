@@ -179,7 +179,7 @@ def patient_gradients(net, X, y):  # [patients, parameters]
     return fleet.gradients(each, X[:, None], y[:, None], alone, loss="binary").flat()
 
 
-work = dict(rounds=20, local_steps=20, batch_size=64, lr=0.2, hidden=(32,))
+work = dict(rounds=20, local_steps=20, batch_size=64, lr=0.2, hidden=(16,))
 net = federated.train(federation, **(work | {"rounds": 5})).params
 norms = patient_gradients(net, northgate.X_train, northgate.y_train).norm(dim=1)
 slip = northgate.X_train[:1].clone()
@@ -653,15 +653,29 @@ print(f"scaling at epsilon 0.5, training at 3: together {spent:.2f} (delta 1e-05
 # %% [markdown]
 # ## Live lab: what privacy costs
 #
-# The curve that every paper shows, live and with its error bars: your budget and five others, five seeds, five
-# hospitals. On the right what a clinic would ask: of the patients who fell ill, how many got a predicted risk
-# below 20%? The learning rate is 0.8 / C, so that the noise of a step keeps its size while you move the clip
-# norm. Things to try:
+# What does a budget ask for? A step adds up about 64 patients, each of them one clip norm long at most. The noise
+# on every number of that sum, in clip norms, for 400 steps:
+
+# %%
+BUDGETS = (0.1, 0.3, 1.0, 3.0, 10.0)
+needed = {}
+for h in federation.hospitals:
+    how = dict(sampling=64 / len(h.y_train), steps=400, delta=1e-5)
+    needed[h.name] = [privacy.noise_for(e, **how) for e in BUDGETS]
+display(pd.DataFrame(needed, index=[f"ε = {e:g}" for e in BUDGETS]).T.round(2))
+
+# %% [markdown]
+# At an epsilon of 10 Harbour's noise is little more than one patient, at 0.1 as large as all 64 together, pulling
+# the same way. What does that do to a model? The curve that every paper shows, live and with its error bars: five
+# budgets and yours, five seeds, five hospitals. On the right what a clinic would ask: of the patients who fell ill,
+# how many got a predicted risk below 20%? The learning rate is 0.8 / C, so that the noise of a step keeps its size
+# while you move the clip norm. (What has been trained is kept: if only the budget moves, one point is new.) Things
+# to try:
 #
 # 1. Clip norm 4, then 1, then 0.3. The left panel hardly moves. Look at the right one, and remember who was
 #    clipped.
-# 2. Batch 16 and batch 256 at the same budget. Larger batches are drawn more often: why do they still win?
-# 3. 40 rounds instead of 20, at epsilon 0.3 and at epsilon 10. When is stopping early the better plan?
+# 2. Batch 16 and batch 128 at the same budget. Larger batches are drawn more often: why do they still win?
+# 3. 5 rounds instead of 20, at epsilon 0.3 and at epsilon 10. When is stopping early the better plan?
 # 4. 4 or 64 hidden units. Each parameter gets its own noise.
 
 # %%
@@ -692,51 +706,75 @@ def curve(runs):  # both panels
 
 
 # %% [markdown]
-# The sentence under the picture:
+# The sentence under the picture, and what is added to it where the whole curve stands:
 
 
 # %%
-def reading(runs, epsilon):
+def reading(runs, epsilon, rounds):
     one = runs[epsilon]
-    auc, share = one.auc, missed(one)
+    auc, share = one.auc, missed(one).mean()
+    scores = f"the AUC is {auc.mean():.3f} ± {auc.std():.3f} and {share:.0%} of the ill are missed"
+    if one.rounds < rounds:
+        return f"On the way to ε = {epsilon:g}, after {one.rounds} of {rounds} rounds, {scores}."
     releases = one[0].ledger.private.table()
     noise = releases["noise_multiplier"]
-    shown = sum((r.ledger for r in runs.values()), privacy.Ledger()).epsilon()
     return (
         f"At ε = {epsilon:g} (δ = 1e-5, one record present or blank, {releases['steps'].max()} "
-        f"steps on Poisson batches, this run alone) the AUC is {auc.mean():.3f} ± {auc.std():.3f} "
-        f"and {share.mean():.0%} of the ill are missed; hospitals add noise of {noise.min():.2f} "
-        f"to {noise.max():.2f} clip norms a step. Everything displayed here, {len(runs)} budgets "
-        f"and 5 seeds, spends ε = {shown:.1f} at that δ."
+        f"steps on Poisson batches, this run alone) {scores}; hospitals add noise of "
+        f"{noise.min():.2f} to {noise.max():.2f} clip norms a step."
     )
 
 
+def bill(runs):
+    spent = sum((one.ledger for one in runs.values()), privacy.Ledger()).epsilon()
+    shown = f" Everything displayed here, {len(runs)} budgets and 5 seeds,"
+    return f"{shown} spends ε = {spent:.1f} at that δ."
+
+
 # %% [markdown]
-# What runs when you move something: first your own budget, then the rest of the curve.
+# What runs when you move something: your own budget, with a look at it on the way, and then the rest of the curve.
+
+# %%
+kept = {}  # setting -> budget -> what was trained
+
+
+def trained(budgets, clip, batch, rounds, hidden, on_round):
+    promised = dict(max_grad_norm=clip, secure=False)
+    settings = {e: {"privacy": privacy.RecordDP(epsilon=e, **promised)} for e in budgets}
+    how = dict(rounds=rounds, local_steps=20, batch_size=batch, hidden=(hidden,), lr=0.8 / clip)
+    return federated.side_by_side(federation, settings, seeds=5, on_round=on_round, **how)
+
+
+# %% [markdown]
+# The pictures, one after the other:
 
 
 # %%
 def budgets_and_prices(show, epsilon, clip, batch, rounds, hidden):
-    setting = dict(rounds=rounds, local_steps=20, batch_size=batch, hidden=(hidden,))
-    runs, lines = {}, {}
+    setting, wanted = (clip, batch, rounds, hidden), sorted({epsilon, *BUDGETS})
+    runs = kept.setdefault(setting, {})
+    lines = beside(batch, rounds, hidden) if runs else {}
 
-    def train(budgets):
-        promised = dict(max_grad_norm=clip, secure=False)
-        settings = {e: {"privacy": privacy.RecordDP(epsilon=e, **promised)} for e in budgets}
-
-        def tick(so_far):
-            show.tick((len(runs) + len(settings) * so_far[budgets[0]].rounds / rounds) / 7)
-
-        how = dict(lr=0.8 / clip, seeds=5, on_round=tick)
-        runs.update(federated.side_by_side(federation, settings, **how, **setting))
-        both = curve(dict(sorted(runs.items())))
-        picture = plots.privacy_utility(both, {AUC: lines}, mark=epsilon)
-        sentence = reading(runs, epsilon)
+    def draw(found):
+        there = {e: found[e] for e in wanted if e in found}
+        whole = len(there) == len(wanted) and epsilon in runs
+        sentence = reading(there, epsilon, rounds) + (bill(there) if whole else "")
+        picture = plots.privacy_utility(curve(there), {AUC: lines}, mark=epsilon)
         show(picture, sentence, alt=f"AUC and missed patients over epsilon, with bands. {sentence}")
 
-    train([epsilon])
-    lines.update(beside(batch, rounds, hidden))
-    train([e for e in (0.1, 0.3, 1.0, 3.0, 10.0) if e != epsilon])
+    def tick(so_far):
+        turn = max(one.rounds for one in so_far.values())
+        if epsilon in so_far and turn == max(1, rounds // 4):
+            draw(runs | so_far)
+        show.tick((len(runs) + len(so_far) * turn / rounds) / len(wanted))
+
+    if epsilon not in runs:
+        runs.update(trained([epsilon], *setting, tick))
+    if others := [e for e in BUDGETS if e not in runs]:
+        draw(runs)
+        lines = beside(batch, rounds, hidden)
+        runs.update(trained(others, *setting, tick))
+    draw(runs)
 
 
 # %% [markdown]
@@ -746,11 +784,11 @@ def budgets_and_prices(show, epsilon, clip, batch, rounds, hidden):
 widgets.lab(
     budgets_and_prices,
     title="What privacy costs, live",
-    epsilon=widgets.slider(0.1, 20.0, 2.0, log=True, label="Budget (epsilon)"),
+    epsilon=widgets.slider(0.1, 20.0, 3.0, log=True, label="Budget (epsilon)"),
     clip=widgets.slider(0.1, 10.0, 4.0, log=True, label="Clip norm"),
-    batch=widgets.slider(16, 256, 64, log=True, label="Batch (expected)", unit="patients"),
-    rounds=widgets.slider(2, 40, 20, label="Rounds"),
-    hidden=widgets.slider(4, 64, 32, log=True, label="Hidden units"),
+    batch=widgets.slider(16, 128, 64, log=True, label="Batch (expected)", unit="patients"),
+    rounds=widgets.slider(2, 30, 20, label="Rounds"),
+    hidden=widgets.slider(4, 64, 16, log=True, label="Hidden units"),
 )
 
 # %% [markdown]
@@ -962,14 +1000,14 @@ checks.liars(liars_solution)
 # ### The package itself
 #
 # So far we audited lines that one can read. What about the thousands that trained five hospitals above? As one
-# fleet, 2,000 trainings of `federated.train` take seconds, so we audit *that*. A ward of 64 patients, all of
+# fleet, 1,000 trainings of `federated.train` take seconds, so we audit *that*. A ward of 64 patients, all of
 # them in every step. The first is the canary, in a column that only she uses: where she is blank, that column's
 # weight moves by noise alone, and all the attacker gets is the finished model.
 
 # %%
 from dataclasses import replace
 
-first = fleet.init(1000, (federation.n_features + 1, 1), seed=0)  # untrained, known to everybody
+first = fleet.init(500, (federation.n_features + 1, 1), seed=0)  # untrained, known to everybody
 
 
 def ward(canary):
@@ -1056,7 +1094,7 @@ for budget in (3, 8, 20):
     print(f"budget {budget:2}: {right} of 120 guesses right, so epsilon is at least {proven:.1f}")
 
 # %% [markdown] tags=["deep"]
-# One training instead of two thousand, and still a proof, if a looser one. It needs canaries that do not get in
+# One training instead of a thousand, and still a proof, if a looser one. It needs canaries that do not get in
 # each other's way, and a promise whose neighbours are "present or blank": each coin is such a pair. And 120 guesses
 # have a ceiling, as models have: all of them right would prove about 3.7, whatever the mechanism is.
 
@@ -1143,7 +1181,7 @@ silent = dict(noise_multiplier=0, secure=False)
 clips = {}
 for C in (0.3, 1, 2, 4, 10):
     clips[f"C = {C:g}"] = dict(privacy=privacy.RecordDP(max_grad_norm=C, **silent), lr=0.8 / C)
-for name, one in federated.side_by_side(federation, clips, seeds=3, **(work | {"lr": 0.2})).items():
+for name, one in federated.side_by_side(federation, clips, seeds=2, **(work | {"lr": 0.2})).items():
     risk = one.predict_proba(all_tests)[:, :, 1].mean()
     auc = one.auc.mean()
     print(f"{name:8} AUC {auc:.3f}; mean risk {risk:.3f}; ill missed {missed(one).mean():.0%}")
@@ -1162,23 +1200,27 @@ print(f"really fell ill: {truly_ill.mean():.3f}")
 # `RecordDP` hides one record. But perhaps a *hospital* does not want to be recognised: that it took part, or
 # how its patients fare. `HospitalDP` hides the whole hospital (McMahan et al., arXiv:1710.06963): the server
 # clips each update, adds them up, adds noise. The unit is larger, the crowd smaller: not thousands of patients
-# but a number of hospitals. Here the same patients are dealt out to more and more of them, and a network of
+# but a number of hospitals. Here the same patients are dealt out evenly to more and more of them, and a network of
 # eight hidden units trains for ten rounds, with twenty seeds for five hospitals and fewer for more, since many
 # hospitals make one seed speak for many. Things to try:
 #
 # 1. Five hospitals. No budget in the picture helps. Why can it not?
-# 2. 50, 200, 300: when does the promise to a hospital become affordable?
+# 2. 20, 50, 200: from how many on is the promise to a hospital affordable, and when does it become the cheaper one?
 # 3. Half take part in each round, hidden or not: what is *hidden* worth, and who would have to keep the secret?
 
 
 # %% tags=["deep"]
-GRID = (0.5, 2.0, 8.0)
+SEEDS = {5: 20, 20: 5, 50: 3, 200: 2}  # of so many hospitals
 rhythm = dict(rounds=10, local_steps=10, batch_size=16, lr=0.5, hidden=(8,))
 
 
 @lru_cache(maxsize=8)
 def dealt_out(n_hospitals):
-    return federation if n_hospitals == 5 else federation.repartition(n_hospitals, None, seed=0)
+    return federation.repartition(n_hospitals, None, seed=0)
+
+
+patients = [len(h.y_train) for h in dealt_out(50).hospitals]
+print(f"dealt out to 50 hospitals: {min(patients)} to {max(patients)} patients in each to train on")
 
 
 @lru_cache(maxsize=8)
@@ -1189,38 +1231,39 @@ def without_promise(n_hospitals):
 
 
 @lru_cache(maxsize=64)
-def auc_under(kind, n_hospitals, participation, budgets=GRID, seeds=None, **options):
+def auc_under(kind, n_hospitals, budgets, seeds, participation=1.0, **options):
     settings = {e: {"privacy": kind(epsilon=e, secure=False, **options)} for e in budgets}
-    how = dict(participation=participation, seeds=seeds or max(2, 100 // n_hospitals), **rhythm)
+    how = dict(participation=participation, seeds=seeds, **rhythm)
     runs = federated.side_by_side(dealt_out(n_hospitals), settings, **how)
-    return np.array([one.auc for one in runs.values()])  # [budgets, seeds]
+    return {e: one.auc for e, one in runs.items()}  # budget -> [seeds]
 
 
 # %% [markdown] tags=["deep"]
-# What runs when you move something:
+# What runs when you move something: an epsilon of 2 first.
 
 
 # %% tags=["deep"]
 def two_units(show, n_hospitals, update_norm, participation, hidden):
-    curves = {}
+    found, seeds = {}, SEEDS[n_hospitals]
 
-    def draw(name, aucs, lines):
-        curves[name] = GRID, aucs
-        ends = {name: f"{v[2].min():.2f} to {v[2].max():.2f}" for name, (_, v) in curves.items()}
-        said = " and ".join(f"{both} if it {name}" for name, both in ends.items())
-        who = f"{n_hospitals} hospitals, {aucs.shape[1]} seeds"
-        sentence = f"{who}, ε = 8 (δ = 1e-5, 10 rounds): AUC {said}."
-        if lines:
-            sentence = f"{sentence[:-1]}; alone the hospitals reach {lines['local-only']:.3f}."
-        picture = plots.privacy_utility({AUC: curves}, {AUC: lines}, mark=8)
+    def add(name, kind, budgets, lines, **options):
+        new = auc_under(kind, n_hospitals, budgets, seeds, **options)
+        found[name] = dict(sorted((found.get(name, {}) | new).items()))
+        said = [f"{v[2.0].min():.2f} to {v[2.0].max():.2f} if it {n}" for n, v in found.items()]
+        who = f"{n_hospitals} hospitals, {seeds} seeds, ε = 2 (δ = 1e-5, 10 rounds)"
+        sentence = f"{who}: AUC {' and '.join(said)}"
+        sentence += f"; alone the hospitals reach {lines['local-only']:.3f}." if lines else "."
+        curves = {n: (list(v), np.array(list(v.values()))) for n, v in found.items()}
+        picture = plots.privacy_utility({AUC: curves}, {AUC: lines}, mark=2)
         alt = f"AUC over epsilon by unit of the promise. {sentence}"
-        show(picture, sentence, alt=alt, done=len(curves) / 2)
+        show(picture, sentence, alt=alt, done=sum(map(len, found.values())) / 6)
 
     update = dict(max_update_norm=update_norm, participants_hidden=hidden)
-    share = participation / 100
-    draw("hides a hospital", auc_under(privacy.HospitalDP, n_hospitals, share, **update), {})
-    record = auc_under(privacy.RecordDP, n_hospitals, 1.0, max_grad_norm=4)
-    draw("hides a record", record, without_promise(n_hospitals))
+    update |= dict(participation=participation / 100)
+    for budgets in ((2.0,), (0.5, 8.0)):
+        add("hides a hospital", privacy.HospitalDP, budgets, {}, **update)
+    lines = without_promise(n_hospitals)
+    add("hides a record", privacy.RecordDP, (0.5, 2.0, 8.0), lines, max_grad_norm=4)
 
 
 # %% [markdown] tags=["deep"]
@@ -1230,36 +1273,36 @@ def two_units(show, n_hospitals, update_norm, participation, hidden):
 widgets.lab(
     two_units,
     title="Two units, live",
-    n_hospitals=widgets.choice([5, 50, 200, 300], 200, label="Hospitals"),
+    n_hospitals=widgets.choice(list(SEEDS), 50, label="Hospitals"),
     update_norm=widgets.slider(0.1, 5.0, 0.5, log=True, label="Clip norm of an update"),
     participation=widgets.slider(10, 100, 100, step=10, label="Taking part", unit="%"),
     hidden=widgets.switch(False, label="Nobody learns who took part"),
 )
 
 # %% [markdown] tags=["deep"]
-# Two things to see. With 200 hospitals a promise to a whole hospital is cheap; with five the model is worse
-# than what each hospital could do alone, and then nobody needs to join. And the smaller unit is not the cheaper
-# one here: `RecordDP` trusts nobody, so each of 200 small hospitals hides its forty patients with noise of its
-# own. `HospitalDP` adds noise once, to the sum, and so **trusts the server**, which sees every update. A
-# promise has a unit, and it has somebody *against whom* it holds. (Lesson 05 takes single updates from the
-# server's eyes.) Why are five too few?
+# Two things to see. With 50 hospitals a promise to a whole hospital is cheap from an epsilon of 2 on; with five the
+# model is worse than what each hospital could do alone, and then nobody needs to join. And the smaller unit is not
+# the cheaper one here: `RecordDP` trusts nobody, so each of 50 small hospitals hides its 160 patients with noise of
+# its own. (With 200 it is forty patients each, and worse.) `HospitalDP` adds noise once, to the sum, and so **trusts
+# the server**, which sees every update. A promise has a unit, and it has somebody *against whom* it holds. (Lesson 05
+# takes single updates from the server's eyes.) Why are five too few?
 
 # %% tags=["deep"]
 noise = privacy.noise_for(8.0, steps=10)  # everybody takes part in each of 10 rounds
 print(f"10 rounds, epsilon 8, delta 1e-05: noise of {noise:.1f} clip norms a parameter, on the sum")
 open_to_all = dict(max_update_norm=0.5, participants_hidden=False)
-for n, seeds in ((5, 40), (200, 5)):
-    lengths = [noise * parameters**0.5 / n for parameters in (105, 417)]
-    auc = auc_under(privacy.HospitalDP, n, 1.0, (8.0,), seeds, **open_to_all)[0]
+for n, seeds in ((5, 20), (50, 5)):
+    lengths = [noise * parameters**0.5 / n for parameters in (105, 209)]
+    auc = auc_under(privacy.HospitalDP, n, (8.0,), seeds, **open_to_all)[8.0]
     spread = f"{auc.mean():.2f} ± {auc.std(ddof=1):.2f} over {seeds} seeds, worst {auc.min():.2f}"
     print(f"{n:3} hospitals: AUC {spread}; noise on the mean update, in clip norms:")
-    print(f"     {lengths[0]:.2f} with 105 parameters as here, {lengths[1]:.2f} with 417 as above")
+    print(f"     {lengths[0]:.2f} with 105 parameters as here, {lengths[1]:.2f} with 209 as above")
 
 # %% [markdown] tags=["deep"]
-# An update is at most one clip norm long. With five hospitals the noise is four times as long, and with the
-# network from above eight times. The AUC then depends on the seed more than on the patients: two seeds would
-# have said nothing here. Fewer rounds or a smaller model soften it, and nothing makes five a crowd: it is what
-# the promise *means* that a fifth of the world must not show.
+# An update is at most one clip norm long. With five hospitals the noise is four times as long, and with the network
+# from above five and a half times. The AUC then depends on the seed more than on the patients: two seeds would have
+# said nothing here. Fewer rounds or a smaller model soften it, and nothing makes five a crowd: it is what the promise
+# *means* that a fifth of the world must not show.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Paper check: the curve that runs backwards
@@ -1354,7 +1397,7 @@ def calibrated(claimed, rate, steps):  # noise that spends `claimed`, by RDP
         return np.log(privacy.epsilon(noise, method="rdp", **how) / claimed)
 
     close = privacy.noise_for(claimed, **how)  # by PLD: a little less noise
-    return newton(excess, close, x1=1.1 * close, tol=1e-3 * close)
+    return newton(excess, close, x1=1.1 * close, tol=1e-2 * close)
 
 
 rows = []
@@ -1448,7 +1491,8 @@ def opacus_auc(seed):
 
 
 if DPOptimizer:
-    theirs = [opacus_auc(seed) for seed in range(5)]
+    with fleet.one_thread():  # so small a network only loses by two
+        theirs = [opacus_auc(seed) for seed in range(5)]
     nets = fleet.init(20, (federation.n_features, 32, 1), seed=0)
     setting = dict(steps=100, batch_size=64, lr=0.2, sampling="poisson", seed=0)
     setting |= dict(max_norm=4.0, noise_multiplier=1.0)

@@ -54,7 +54,7 @@ every = [(skew, one) for skew, three in deals.items() for one in three]
 for steps in (5, 10, 50, 100):  # all twelve deals side by side
     rhythm = usual | dict(rounds=200 // steps, local_steps=steps)
     run = federated.train([one for _, one in every], **rhythm)
-    met += [dict(skew=skew, steps=steps, auc=a) for (skew, _), a in zip(every, run.auc, strict=True)]
+    met += [dict(skew=s, steps=steps, auc=a) for (s, _), a in zip(every, run.auc, strict=True)]
 plots.show(
     plots.skew_and_steps(pd.DataFrame(met)),
     alt="Heat map of the AUC, rows from no skew to skew 0.1, columns from 5 to 100 local steps. "

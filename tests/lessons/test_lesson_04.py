@@ -211,6 +211,31 @@ def test_the_package_audited_proves_less_than_its_ledger_and_convicts_too_little
     assert (found.lower > 3) == sees
 
 
+def test_the_lab_on_prices_looks_in_on_the_way_and_trains_a_budget_once(monkeypatch):
+    """The first picture comes before the training is over, and what was trained is kept while the budget moves."""
+    made = cells.definitions(lessons.SOURCES / "04_differential_privacy.py", "budgets_and_prices")
+    trained, said = made["trained"], []
+    asked = []
+    monkeypatch.setitem(made, "trained", lambda budgets, *others: asked.append(budgets) or trained(budgets, *others))
+
+    class Show:
+        def __call__(self, figure, sentence, *, alt):
+            said.append(sentence)
+
+        def tick(self, done):
+            assert 0 < done <= 1
+
+    setting = dict(clip=4.0, batch=64, rounds=4, hidden=4)
+    made["budgets_and_prices"](Show(), 1.0, **setting)
+    assert asked == [[1.0], [0.1, 0.3, 3.0, 10.0]]
+    assert said[0].startswith("On the way to ε = 1, after 1 of 4 rounds")
+    assert [("Everything displayed here" in sentence) for sentence in said] == [False, False, True]
+    made["budgets_and_prices"](Show(), 3.0, **setting)
+    assert len(asked) == 2 and said[-1].startswith("At ε = 3 ") and "5 budgets and 5 seeds" in said[-1]
+    made["budgets_and_prices"](Show(), 2.0, **setting)
+    assert asked[2:] == [[2.0]] and "6 budgets and 5 seeds" in said[-1]
+
+
 # ---------------------------------------------------------------- what the lesson says
 
 
