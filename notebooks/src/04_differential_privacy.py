@@ -1223,6 +1223,11 @@ patients = [len(h.y_train) for h in dealt_out(50).hospitals]
 print(f"dealt out to 50 hospitals: {min(patients)} to {max(patients)} patients in each to train on")
 
 
+# %% [markdown] tags=["deep"]
+# What is trained, without a promise and under either of the two:
+
+
+# %% tags=["deep"]
 @lru_cache(maxsize=8)
 def without_promise(n_hospitals):
     base = federated.baselines(dealt_out(n_hospitals), seeds=2, **rhythm).query("hospital == 'all'")
