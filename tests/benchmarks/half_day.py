@@ -52,8 +52,8 @@ HALF_DAY = (  # the lines of docs/schedules.md in which a lesson is open
     Block(15, "00", only=("Start here", "What you see", "What this course builds")),
     Block(15, "00", only=("Who could look where?", "Break it: no names, no problem?", "What the documents promise")),
     Block(45, "03"),
-    Block(55, "04", cut=("What a whole training gives away", "Which epsilon to print", "The package itself")),
-    Block(50, "06", cut=("An attack that sees nothing",)),
+    Block(57, "04", cut=("What a whole training gives away", "Which epsilon to print", "The package itself")),
+    Block(48, "06", cut=("An attack that sees nothing",)),
 )
 
 
