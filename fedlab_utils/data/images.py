@@ -15,7 +15,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -97,13 +97,6 @@ class ScanHospital:
     train: np.ndarray
     normal: Scans
     abnormal: Mapping[tuple[str, float], Scans]
-
-    @cached_property
-    def tested(self) -> Scans:
-        """All scans to test with in one, the normal ones first: what looks at each scan by itself is faster so."""
-        parts = [self.normal, *self.abnormal.values()]
-        names = ("pixels", "mask", "brightness", "contrast")
-        return Scans(kind="several", size=0.0, **{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
 
     def __repr__(self) -> str:
         return f"ScanHospital({self.name!r}, {len(self.train)} normal scans to train, {len(self.abnormal)} kinds)"
