@@ -654,7 +654,7 @@ print(f"scaling at epsilon 0.5, training at 3: together {spent:.2f} (delta 1e-05
 # ## Live lab: what privacy costs
 #
 # What does a budget ask for? A step adds up about 64 patients, each of them one clip norm long at most. The noise
-# on every number of that sum, in clip norms, for 400 steps:
+# on every number of that sum, in clip norms, for 400 steps (delta $10^{-5}$, one record present or blank):
 
 # %%
 BUDGETS = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -715,7 +715,9 @@ def reading(runs, epsilon, rounds):
     auc, share = one.auc, missed(one).mean()
     scores = f"the AUC is {auc.mean():.3f} ± {auc.std():.3f} and {share:.0%} of the ill are missed"
     if one.rounds < rounds:
-        return f"On the way to ε = {epsilon:g}, after {one.rounds} of {rounds} rounds, {scores}."
+        unit = "(δ = 1e-5, one record present or blank)"
+        so_far = f"after {one.rounds} of {rounds} rounds"
+        return f"On the way to ε = {epsilon:g} {unit}, {so_far}, {scores}."
     releases = one[0].ledger.private.table()
     noise = releases["noise_multiplier"]
     return (

@@ -429,8 +429,9 @@ def under_a_promise(show, data_set, method, epsilon, hospitals, noise):
         scores = {f: ([d[k] for d in drawn], real[f]) for k, f in enumerate(families)}
         columns = {"real": shares, "invented": one_column(fed, rows)[1]}
         middle = [f"{f} {m:.3f}" for f, m in zip(families, np.mean(drawn, 0), strict=True)]
-        sentence = f"{method!r} at ε = {epsilon:g}: AUC {', '.join(middle)}, mean of {len(drawn)}; "
-        sentence += "real rows: " + ", ".join(f"{f} {score:.3f}" for f, score in real.items())
+        sentence = f"{method!r} at ε = {epsilon:g} (δ = 1e-5, one record present or blank, each table "
+        sentence += f"by itself): AUC {', '.join(middle)}, mean of {len(drawn)}; real rows: "
+        sentence += ", ".join(f"{f} {score:.3f}" for f, score in real.items())
         picture = plots.private_table(scores, columns, name)
         show(picture, sentence, alt=f"Scores and one column. {sentence}", done=len(drawn) / 3)
         if perf_counter() - start > 7:
@@ -926,7 +927,7 @@ def private_gan(show, steps, epsilon, start):
     beside = {"real rows": of_real, f"one sum, ε = {epsilon:g}": the_sum, "a coin": 0.5}
     z, looks = privacy.noise_for(epsilon), 2 if steps < 100 else 4
     noise = {f"ε = {epsilon:g}": ((1, steps), (z, z * steps**0.5))}
-    at = np.arange(1, looks + 1) * (steps // looks)
+    at, unit = np.arange(1, looks + 1) * (steps // looks), "δ = 1e-5, one record present or blank"
 
     def picture(sentence):
         figure = plots.critic_or_sum(noise, (at[: len(reached)], reached), beside)
@@ -935,10 +936,11 @@ def private_gan(show, steps, epsilon, start):
     def so_far(gan):
         nonlocal reached
         reached = np.vstack([reached, [worth(gan.sample(2000, model=k)) for k in range(2)]])
-        sentence = f"After {at[len(reached) - 1]} of {steps} steps at ε = {epsilon:g}, {start}: "
+        done = at[len(reached) - 1]
+        sentence = f"After {done} of {steps} steps at ε = {epsilon:g} ({unit}), {start}: "
         picture(sentence + f"AUC {reached[-1].mean():.3f}, the sum {the_sum:.3f}.")
 
-    picture(f"The sum at ε = {epsilon:g} has AUC {the_sum:.3f}; the GANs are on their way.")
+    picture(f"The sum at ε = {epsilon:g} ({unit}): AUC {the_sum:.3f}; the GANs are on their way.")
     about = dict(method="dp_gan", steps=steps, every=steps // looks, on_step=so_far, n_models=2)
     if start == "warm start":
         about |= dict(warm_up=True, warm_steps=500)

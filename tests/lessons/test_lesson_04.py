@@ -228,7 +228,7 @@ def test_the_lab_on_prices_looks_in_on_the_way_and_trains_a_budget_once(monkeypa
     setting = dict(clip=4.0, batch=64, rounds=4, hidden=4)
     made["budgets_and_prices"](Show(), 1.0, **setting)
     assert asked == [[1.0], [0.1, 0.3, 3.0, 10.0]]
-    assert said[0].startswith("On the way to ε = 1, after 1 of 4 rounds")
+    assert said[0].startswith("On the way to ε = 1 (δ = 1e-5, one record present or blank), after 1 of 4 rounds")
     assert [("Everything displayed here" in sentence) for sentence in said] == [False, False, True]
     made["budgets_and_prices"](Show(), 3.0, **setting)
     assert len(asked) == 2 and said[-1].startswith("At ε = 3 ") and "5 budgets and 5 seeds" in said[-1]
