@@ -429,8 +429,8 @@ def under_a_promise(show, data_set, method, epsilon, hospitals, noise):
         scores = {f: ([d[k] for d in drawn], real[f]) for k, f in enumerate(families)}
         columns = {"real": shares, "invented": one_column(fed, rows)[1]}
         middle = [f"{f} {m:.3f}" for f, m in zip(families, np.mean(drawn, 0), strict=True)]
-        sentence = f"{method!r} at ε = {epsilon:g} (δ = 1e-5, one record present or blank, each table "
-        sentence += f"by itself): AUC {', '.join(middle)}, mean of {len(drawn)}; real rows: "
+        sentence = f"{method!r} at ε = {epsilon:g} (δ = 1e-5, one record present or blank, each "
+        sentence += f"table by itself): AUC {', '.join(middle)}, mean of {len(drawn)}; real rows: "
         sentence += ", ".join(f"{f} {score:.3f}" for f, score in real.items())
         picture = plots.private_table(scores, columns, name)
         show(picture, sentence, alt=f"Scores and one column. {sentence}", done=len(drawn) / 3)
