@@ -563,14 +563,10 @@ def test(python: str, options: argparse.Namespace) -> int:
 
 @verb(extras=["lab", "test", "bench"], minutes="4 to 8", whole=True)
 def bench(python: str, options: argparse.Namespace) -> int:
-    """speed against other tools; time of each lesson"""
-    say("Speed against other tools, then the time of every lesson: 50 to 70 minutes. Let nothing else run.")
-    failed = 0
-    for script in sorted((ROOT / "tests" / "benchmarks").glob("*.py")):
-        say(f"\n{script.stem}")
-        failed |= call([python, str(script), *options.rest])
-    say("\nlessons")
-    return failed | call([python, str(ROOT / "tools" / "lessons.py"), "--time"])
+    """speed against other tools, and time of each lesson, in one table; what of it: bench -- --help"""
+    if not options.rest:
+        say("Speed against other tools, then the time of every lesson: 50 to 70 minutes. Let nothing else run.")
+    return call([python, str(ROOT / "tools" / "bench.py"), *options.rest])
 
 
 @verb(extras=["lab"], takes={"lesson": dict(nargs="*"), "--all": dict(action="store_true")}, whole=True)

@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from dp_accounting import pld  # noqa: E402
-from peers.tables import seconds, show  # noqa: E402
+from peers.tables import beside, seconds, show  # noqa: E402
 from scipy.stats import binomtest, norm  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
@@ -114,6 +114,9 @@ def cost(quick: bool) -> None:
     line = [f"{took[name]:.2f} s" for name in (*ours, "intervals")]
     for one in (took["loop"] * MODELS / few, took["singly"] * MODELS / few):
         line.append(f"{one:.0f} s {one / (took['fleet'] + took['LiRA']):5.1f}x")
+    what, mine = f"LiRA with {MODELS} shadow models", took["fleet"] + took["LiRA"]
+    same = f"scores to 1e-8, models to 1e-3; {few} models scaled up"
+    beside(what, "PyTorch, one model at a time", mine, took["loop"] * MODELS / few, same=same)
     title = f"LiRA with {MODELS} shadow models of {EPOCHS} epochs on {len(X)} x {X.shape[1]} rows"
     head = ["fleet", "LiRA", "LiRA and intervals", "PyTorch, one by one", "fleet, one by one"]
     show(title, head, [line], "all in 5 s; a plain loop over the models 25x as long as fleet and LiRA together")

@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from peers import loop, ours, work  # noqa: E402
-from peers.tables import seconds, show  # noqa: E402
+from peers.tables import beside, seconds, show  # noqa: E402
 
 from fedlab_utils import fleet  # noqa: E402
 
@@ -35,6 +35,8 @@ except ImportError:
 
 SHAPES = [(5, 200), (100, 100), (1000, 50)]  # hospitals, rows
 ROUNDS = 10
+SAME = 1e-5  # how far a parameter may be from the plain loop's after one full-batch round
+CHECKED = f"models of a full-batch round to {SAME:.0e}"
 TIMED = {
     "loop": 2,
     "Flower": {5: 10, 100: 10, 1000: 3},
@@ -63,7 +65,7 @@ def same_answer(flower_model: list[torch.Tensor] | None) -> None:
     lines = []
     for name, model in found.items():
         difference = max((a - b).abs().max().item() for a, b in zip(model, expected, strict=True))
-        if difference > 1e-5:
+        if difference > SAME:
             sys.exit(f"{name} and the plain loop disagree by {difference:.1e}: no comparison would be honest.")
         lines.append([name, f"{difference:.0e}"])
     show("One full-batch round, largest difference from the plain loop", ["", "difference"], lines)
@@ -94,6 +96,9 @@ def rounds(threads: int, repeats: int, theirs: dict[tuple[int, int], tuple]) -> 
         if (K, n) in theirs:
             slow["Flower"] = ROUNDS * theirs[K, n][2][0]
             start_up = f"{theirs[K, n][0]:.0f} s"
+        for name, s in slow.items():
+            who = {"loop": "plain PyTorch loop", "Flower": "Flower's simulation"}[name]
+            beside(f"ten rounds, {K:,} hospitals of {n} rows", who, took["fleet"], s, same=CHECKED)
         cells = [f"{s:.2f} s {s / took['fleet']:5.1f}x" for s in slow.values()] + ["-"] * (2 - len(slow))
         lines.append([f"{K:,} x {n}", f"{took['fleet']:.3f} s", *cells, start_up])
     head = ["hospitals x rows", "fleet", "plain loop", "Flower", "its start-up"]
@@ -116,6 +121,7 @@ def evaluated(repeats: int, theirs: dict[tuple[int, int], tuple]) -> None:
     if (K, n) in theirs:
         slow = ROUNDS * theirs[K, n][2][1]
         line[2] = f"{slow:.2f} s {slow / mine:5.1f}x"
+        beside(f"ten rounds, each evaluated in {K} hospitals", "Flower's simulation", mine, slow, same=CHECKED)
     head = ["hospitals x rows", "federated.train", "Flower"]
     show("Ten rounds with evaluation in every hospital after each", head, [line])
 
@@ -184,6 +190,10 @@ def per_example(repeats: int) -> None:
 
     difference = max((a - b).abs().max().item() for a, b in zip(nested(), clipped(), strict=True))
     took = seconds({"fleet": clipped, "nested": nested}, repeats)
+    if difference > SAME:
+        sys.exit(f"Clipped gradients disagree by {difference:.1e}: no comparison would be honest.")
+    what = f"one clipped gradient, {K} models, batches of {B}"
+    beside(what, "vmap over grad of torch.func", *took.values(), same=f"sums to {difference:.0e}")
     line = [f"{K} x {B}", f"{1000 * took['fleet']:.2f} ms", f"{1000 * took['nested']:.1f} ms"]
     line += [f"{took['nested'] / took['fleet']:.0f}x", f"{difference:.0e}"]
     head = ["models x batch", "fleet.gradients", "vmap(vmap(grad))", "ratio", "largest difference"]

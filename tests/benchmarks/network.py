@@ -25,7 +25,7 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from peers.tables import show  # noqa: E402
+from peers.tables import beside, show  # noqa: E402
 
 from fedlab_utils import data, network  # noqa: E402
 from fedlab_utils.network import here, messages  # noqa: E402
@@ -111,8 +111,17 @@ def on_flower(n: int, launch) -> None:
     from peers import flower_network
 
     agreement, federation = agreed(n, masked=False, rounds=FLOWER_ROUNDS)
+    (ours, few), (flowers, many) = flower_network.compared(agreement, federation, launch)
+    what, who, same = f"a round between processes, {n} hospitals", "Flower, deployed", "models bit by bit"
+    beside(what, who, ours, flowers, same=same)
+    beside(f"{what}, through TCP for each", who, few, many, same=same, unit="kB")
+    lines = [
+        [str(n), "HTTPS, ours", f"{ours:.2f}", f"{few:.1f}"],
+        [str(n), "Flower", f"{flowers:.2f}", f"{many:.1f}"],
+        [str(n), "Flower / ours", f"{flowers / ours:.0f}", f"{many / few:.1f}"],
+    ]
     heads = ["hospitals", "carrier", "seconds a round", "kB through TCP for each"]
-    show("The same plan on Flower", heads, flower_network.compared(agreement, federation, launch))
+    show("The same plan on Flower", heads, lines)
 
 
 def main() -> None:

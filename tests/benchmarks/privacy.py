@@ -24,12 +24,12 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import dp_accounting  # noqa: E402, F401  (loading it is no part of calibration)
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from peers.tables import seconds, show  # noqa: E402
+from peers.tables import beside, seconds, show  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from fedlab_utils import audit, data, federated, fleet, privacy  # noqa: E402
-from fedlab_utils.federated import rounds  # noqa: E402
+from fedlab_utils.federated.plan import training_rows  # noqa: E402
 from fedlab_utils.fleet import batches, losses, randomness  # noqa: E402
 from fedlab_utils.privacy import accounting  # noqa: E402
 
@@ -48,7 +48,7 @@ NO_PEER = 'Opacus is not installed, so these are our figures alone; to compare: 
 
 def world() -> tuple[Tensor, Tensor, list[np.ndarray]]:
     """One table of all training rows, labels, and the rows of each hospital."""
-    X, y, rows = rounds.training_rows([data.load("hospital_network").hospitals])
+    X, y, rows = training_rows([data.load("hospital_network").hospitals])
     return X, y, rows[0]
 
 
@@ -155,6 +155,9 @@ def beside_opacus(quick: bool, most: int) -> None:
             for name in ("loader", "by hand"):
                 best = min(took[name, n] for n in threads)
                 line.append(f"{1e3 * best / steps:.2f} ms {best / took['fleet']:5.1f}x")
+                what = f"one private step, {K} model{'s' * (K > 1)}, batches of {batch}"
+                about = "clipped sums to 1e-4, noise by its size"
+                beside(what, f"Opacus, {name}", took["fleet"] / steps, best / steps, same=about)
             lines.append(line)
     head = ["models", "batch", "fleet", "Opacus, loader", "Opacus, by hand"]
     aim = "a tenth of Opacus's time (10x). A single small model is mostly Python's time with both"
@@ -198,6 +201,9 @@ def noise_cost(quick: bool) -> None:
         ns = {name: 1e9 * s / draws.numel() for name, s in took.items()}
         cells = [f"{ns[name]:.1f} ns {ns[name] / ns['own']:5.2f}x" for name in ("numpy", "torch")]
         lines.append([f"{K} x {width} x {steps}", f"{ns['own']:.1f} ns", *cells])
+        for name, who in (("numpy", "NumPy"), ("torch", "torch.randn")):
+            what = f"{draws.numel():,} normal numbers, {K} model{'s' * (K > 1)} of {width} parameters"
+            beside(what, who, took["own"], took[name], same="moments of ours; each model has its own generator")
     head = ["models x numbers x steps", "sampling.normal", "NumPy", "torch.randn"]
     aim = "less time than NumPy (over 1x); every model has a generator of its own with all three"
     show("One normal number (times as long as batches.normal)", head, lines, aim)

@@ -27,7 +27,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 from peers import private_pgm  # noqa: E402
-from peers.tables import show  # noqa: E402
+from peers.tables import beside, show  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
 from fedlab_utils import attacks, data, fidelity, privacy, secagg, synth  # noqa: E402
@@ -290,14 +290,17 @@ def peer(runs: int, quick: bool) -> None:
     lines = []
     for method, kind in zip(("tables", "pairs"), private_pgm.KINDS, strict=True):
         for epsilon in BUDGETS[: 1 if quick else 2]:
-            lines.append([method, f"{epsilon:g}", "ours", *ours_alone(whole, method, epsilon, runs)])
-            lines.append([method, f"{epsilon:g}", kind, *theirs(whole, python, kind, epsilon, runs)])
+            mine, took = ours_alone(whole, method, epsilon, runs)
+            others, takes = theirs(whole, python, kind, epsilon, runs)
+            lines += [[method, f"{epsilon:g}", "ours", *mine], [method, f"{epsilon:g}", kind, *others]]
+            what = f"private {'label-wise ' if method == 'tables' else ''}{method}, epsilon {epsilon:g}; processor time"
+            beside(what, f"{kind} of mbi", took, takes, same="the same sums and noise; another learner")
     head = ["sums", "epsilon", "learnt by", *MEASURES, "seconds, all threads", "of the first"]
     show(f"Beside mbi on hospital_network, {runs} runs, noise once on the total", head, lines)
     print("  The first one of mbi compiles its programs; ours looks for its noise. Seconds are medians of the others.")
 
 
-def ours_alone(whole: Table, method: str, epsilon: float, runs: int) -> list[str]:
+def ours_alone(whole: Table, method: str, epsilon: float, runs: int) -> tuple[list[str], float]:
     measured, took = [], []
     for k in range(runs):
 
@@ -311,7 +314,7 @@ def ours_alone(whole: Table, method: str, epsilon: float, runs: int) -> list[str
     return _line(measured, took)
 
 
-def theirs(whole: Table, python: Path, kind: str, epsilon: float, runs: int) -> list[str]:
+def theirs(whole: Table, python: Path, kind: str, epsilon: float, runs: int) -> tuple[list[str], float]:
     """Gaussian noise on label-wise tables of each column, or of each pair; rows back by the kit's own levels."""
     federation = whole.split(0)
     train = federation.hospitals[0].train
@@ -335,9 +338,11 @@ def theirs(whole: Table, python: Path, kind: str, epsilon: float, runs: int) -> 
     return _line(measured, took)
 
 
-def _line(measured: list[dict[str, float]], took: list[float]) -> list[str]:
+def _line(measured: list[dict[str, float]], took: list[float]) -> tuple[list[str], float]:
+    """Cells of a table, and the median of all seconds but the first."""
+    usual = float(np.median(took[1:] or took))
     cells = [_spread(pd.Series([one[m] for one in measured])) for m in MEASURES]
-    return [*cells, f"{np.median(took[1:] or took):.2f} s", f"{took[0]:.1f} s"]
+    return [*cells, f"{usual:.2f} s", f"{took[0]:.1f} s"], usual
 
 
 def main() -> None:

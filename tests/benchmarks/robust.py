@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from peers.tables import seconds, show  # noqa: E402
+from peers.tables import beside, seconds, show  # noqa: E402
 
 from fedlab_utils import attacks, data, federated  # noqa: E402
 
@@ -139,6 +139,7 @@ def against_byzfl() -> None:
         if differs > ALLOWED:
             sys.exit(f"{name} and ByzFL's disagree by {differs:.1e}: no comparison would be honest.")
         took = seconds({"mine": mine, "theirs": theirs}, 20)
+        beside(f"{name}, 20 updates of 700 numbers", "ByzFL", *took.values(), same=f"means to {ALLOWED:.0e}")
         lines.append([name, f"{differs:.0e}", *(f"{1e3 * took[k]:.2f} ms" for k in ("mine", "theirs"))])
     show("Beside ByzFL, 20 updates of 700 numbers", ["", "difference", "ours", "ByzFL"], lines)
 

@@ -26,7 +26,7 @@ import cryptography  # noqa: E402
 import numpy as np  # noqa: E402
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: E402
 from dp_accounting import rdp  # noqa: E402
-from peers.tables import seconds, show  # noqa: E402
+from peers.tables import beside, seconds, show  # noqa: E402
 
 from fedlab_utils import secagg  # noqa: E402
 from fedlab_utils.privacy import RecordDP, epsilon, noise_for  # noqa: E402
@@ -118,6 +118,8 @@ def beside_the_floor(quick: bool) -> None:
         line = [f"{n} x {d:,}", f"{bottom[0]:.1f} s", f"{bottom[1]:.1f} s"]
         for took in ours.values():
             line += [f"{took[0]:.1f} s", f"{took[1]:.1f} s", f"{took[1] / bottom[1]:.2f}x"]
+        what = f"a masked sum, {n} hospitals, {d:,} values; processor time"
+        beside(what, "its AES streams and additions alone", ours[False][1], bottom[1], same="a floor: no protocol")
         lines.append(line)
     head = ["hospitals x values", "floor", "processor", "only looks", "processor", "/ floor", "may lie", "processor"]
     title = "A round beside AES streams and additions alone (measured in between, for a tenth of the hospitals)"
@@ -228,6 +230,8 @@ def rounds(quick: bool) -> None:
         cells = [f"{theirs.start_up:.1f} s", f"{theirs.start_up + theirs.secure:.1f} s", f"{theirs.empty:.2f} s"]
         ratios = [f"{net / took[m]:.1f}x" for m in (False, True)]
         lines.append([*line, f"{error:.0e}", *cells, f"{net:.2f} s", "  ".join(ratios)])
+        what, who = f"a masked round, {n} hospitals, {D:,} values", "Flower's SecAgg+, less an empty round"
+        beside(what, who, took[False], net, same="both the mean, within their rounding")
     head = ["hospitals", "only looks", "may lie", "error", "Flower: error", "start-up", "gross", "empty round", "net"]
     aim = "20x and more at 31 and 51. Net: less the start-up and one round without masks"
     show(f"One round with {D:,} values (net of Flower as a multiple of ours)", [*head, "net / ours"], lines, aim)

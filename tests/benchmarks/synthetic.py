@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
-from peers.tables import show  # noqa: E402
+from peers.tables import beside, show  # noqa: E402
 from peers.tables_of_lesson_02 import TABLES  # noqa: E402
 
 from fedlab_utils import data, fidelity, synth  # noqa: E402
@@ -128,15 +128,22 @@ def peers(train: pd.DataFrame, unseen: pd.DataFrame, mine: float, worst: pd.Seri
         measured = quality(train, made, unseen)["value"]
         ratio = full / mine
         lines.append([kind, f"{epochs}", *(f"{v:.3f}" for v in measured), f"{full:.0f} s", f"{ratio:.1f}x", f"{aim}x"])
+        what = f"a generator of {len(train):,} patients, and as many rows"
+        beside(what, f"{kind} of ctgan, its defaults", mine, full, same=f"another network; {_use(worst, measured)}")
         tried = ", ".join(f"{s:.1f} s with {n}" for n, s in trial.items())
-        use = "at least as useful" if (worst >= measured[worst.index]).all() else "LESS useful"
-        notes.append(f"{kind}: {TRIAL} epochs take {tried}, so it gets {best}. Our worst seed is {use}, ours takes")
+        use = _use(worst, measured)
+        notes.append(f"{kind}: {TRIAL} epochs take {tried}, so it gets {best}. {use.capitalize()}; ours takes")
         notes[-1] += f" 1/{ratio:.0f} of its time."
         if epochs < EPOCHS:
             notes[-1] += f" Its time is that of {epochs} epochs carried on to {EPOCHS}, and its rows are of {epochs}."
     show(f"The ctgan library's defaults, {EPOCHS} epochs", ["", "epochs", *MEASURES, "time", "over ours", "aim"], lines)
     for note in notes:
         print(f"  {note}")
+
+
+def _use(worst: pd.Series, measured: pd.Series) -> str:
+    """Our worst seed beside theirs, by what a model learns from the rows."""
+    return f"our worst seed is {'at least as' if (worst >= measured[worst.index]).all() else 'LESS'} useful"
 
 
 def wide(n: int = 6000, columns: int = 20) -> pd.DataFrame:

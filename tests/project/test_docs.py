@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
+import half_day
 import lessons
 import pytest
 
 from fedlab_utils import checks
-from tests.benchmarks import half_day
 
 PAGES = [lessons.ROOT / "README.md", *sorted((lessons.ROOT / "docs").glob("*.md"))]
 OURS = {name for name, check in checks.EXERCISES.items() if check.__module__.startswith("fedlab_utils.")}

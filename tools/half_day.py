@@ -1,6 +1,6 @@
 """The half day of docs/schedules.md, rehearsed: its lessons run in a browser, as a class has them, against the clock.
 
-    python tests/benchmarks/half_day.py
+    python tools/half_day.py
 
 The learners' version is made, opened in JupyterLab and gone through cell by cell: all cells of the core are run, the
 answers of the instructor's version are typed into the exercises and must pass their checks, and the first slider of
@@ -18,8 +18,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT)]
 
 import classroom  # noqa: E402
 import lessons  # noqa: E402
