@@ -35,6 +35,7 @@ from tests.network.nursery import Nursery  # noqa: E402
 
 ROUNDS, FLOWER_ROUNDS = 8, 4
 LOOPBACK = Path("/sys/class/net/lo/statistics/rx_bytes")
+SAME = "models bit by bit; Flower starts a process for each message"
 STAGES = ("advertise", "keys", "share", "letters", "mask", "masked", "check", "signature", "unmask", "shares")
 
 
@@ -112,7 +113,7 @@ def on_flower(n: int, launch) -> None:
 
     agreement, federation = agreed(n, masked=False, rounds=FLOWER_ROUNDS)
     (ours, few), (flowers, many) = flower_network.compared(agreement, federation, launch)
-    what, who, same = f"a round between processes, {n} hospitals", "Flower, deployed", "models bit by bit"
+    what, who, same = f"a round between processes, {n} hospitals", "Flower, deployed", SAME
     beside(what, who, ours, flowers, same=same)
     beside(f"{what}, through TCP for each", who, few, many, same=same, unit="kB")
     lines = [
