@@ -109,12 +109,14 @@ def quantity(value: float, unit: str) -> str:
 
 def beside(records: list[dict]) -> list[str]:
     """The lines of the table beside other tools, in Markdown."""
-    rows = ["| the same work | here | with | takes | as long as here | what both share |", "|---|--:|---|--:|--:|---|"]
+    head = "script", "the same work", "here", "with", "takes", "as long as here", "what both share"
+    rows = [f"| {' | '.join(head)} |", "|---|---|--:|---|--:|--:|---|"]
     for r in records:
         ratio = r["theirs"] / r["ours"]
         taken = [quantity(r[who], r["unit"]) for who in ("ours", "theirs")]
         times = f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.2g}x"
-        rows.append(f"| {r['what']} | {taken[0]} | {r['peer']} | {taken[1]} | **{times}** | {r['same']} |")
+        cells = [f"`{r['script']}`", r["what"], taken[0], r["peer"], taken[1], f"**{times}**", r["same"]]
+        rows.append(f"| {' | '.join(cells)} |")
     return rows
 
 

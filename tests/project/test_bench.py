@@ -9,7 +9,7 @@ import pytest
 
 from tests.benchmarks.peers import tables
 
-NOTED = dict(what="a sum", peer="Flower", ours=0.002, theirs=0.05, same="to 1e-5")
+NOTED = dict(script="engine", what="a sum", peer="Flower", ours=0.002, theirs=0.05, same="to 1e-5")
 TIMES = """[IPKernelApp] something
 00_start_here: 17.2 s
   Hospitals: first picture after 1.80 s, complete after 3.35 s
@@ -21,13 +21,14 @@ control_room: 12.0 s
 def test_what_a_script_notes_becomes_a_line(tmp_path, monkeypatch):
     file = tmp_path / "records"
     monkeypatch.setenv(tables.RECORDS, str(file))
+    monkeypatch.setattr("sys.argv", ["tests/benchmarks/engine.py", "--quick"])
     tables.beside("a sum", "Flower", 0.002, 0.05, same="to 1e-5")
     tables.beside("a sum", "Flower", 4.7, 23.5, same="to 1e-5", unit="kB")
     first, second = (json.loads(line) for line in file.read_text().splitlines())
     assert first == NOTED | {"unit": "s"}
     *_, one, other = bench.beside([first, second])
-    assert one == "| a sum | 2 ms | Flower | 50 ms | **25x** | to 1e-5 |"
-    assert other == "| a sum | 4.7 kB | Flower | 23.5 kB | **5x** | to 1e-5 |"
+    assert one == "| `engine` | a sum | 2 ms | Flower | 50 ms | **25x** | to 1e-5 |"
+    assert other == "| `engine` | a sum | 4.7 kB | Flower | 23.5 kB | **5x** | to 1e-5 |"
 
 
 def test_without_a_collector_nothing_is_noted(tmp_path, monkeypatch):

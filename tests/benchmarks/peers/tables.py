@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,7 @@ def beside(what: str, peer: str, ours: float, theirs: float, *, same: str, unit:
         Of both numbers: ``"s"`` or, for what travels, ``"kB"``.
     """
     if RECORDS in os.environ:
-        record = dict(what=what, peer=peer, ours=ours, theirs=theirs, same=same, unit=unit)
+        script = Path(sys.argv[0]).stem
+        record = dict(script=script, what=what, peer=peer, ours=ours, theirs=theirs, same=same, unit=unit)
         with Path(os.environ[RECORDS]).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
