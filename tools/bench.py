@@ -122,12 +122,16 @@ def beside(records: list[dict]) -> list[str]:
 
 def lessons(text: str) -> list[str]:
     """The lines of the table of lessons, in Markdown, from what `lessons.py --time` printed."""
-    rows = ["| lesson | top to bottom | a lab's first picture | complete |", "|---|--:|--:|--:|"]
+    head = "lesson", "top to bottom", "labs, opened: first picture", "complete", "moved: first picture", "complete"
+    rows = [f"| {' | '.join(head)} |", "|---|--:|--:|--:|--:|--:|"]
     for part in re.split(r"(?m)^(?=\w+: [\d.]+ s$)", text):
         if head := re.match(r"(\w+): ([\d.]+) s", part):
-            labs = re.findall(r"first picture after ([\d.]+) s, complete after ([\d.]+) s", part)
-            columns = [", ".join(f"{float(s):.1f}" for s in each) + " s" for each in zip(*labs, strict=True)]
-            rows.append(f"| `{head[1]}` | {float(head[2]):.0f} s | {' | '.join(columns or ['-', '-'])} |")
+            found = re.findall(r"^ +(.+): first picture after ([\d.]+) s.*, complete after ([\d.]+) s", part, re.M)
+            moved = [times for title, *times in found if title == "moved"]
+            opened = [times for title, *times in found if title != "moved"]
+            columns = [seconds for labs in (opened, moved) for seconds in zip(*labs, strict=True)] or ["-"] * 4
+            cells = [c if c == "-" else ", ".join(f"{float(s):.1f}" for s in c) + " s" for c in columns]
+            rows.append(f"| `{head[1]}` | {float(head[2]):.0f} s | {' | '.join(cells)} |")
     return rows
 
 

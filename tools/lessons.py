@@ -4,7 +4,7 @@
     python tools/lessons.py 03          this lesson, changed or not; --all for all of them
     python tools/lessons.py --texts 03  store its texts and tags again and leave its outputs; refused if code changed
     python tools/lessons.py control_room    stored and shown like a lesson, and is none: no number, no exercises
-    python tools/lessons.py --time      build nothing; seconds from top to bottom and to a lab's first picture
+    python tools/lessons.py --time      build nothing; seconds from top to bottom, and to the pictures of labs
 
 A notebook that no learner should see (an error, a warning, a path of this machine, too large) is not stored.
 """
@@ -38,10 +38,15 @@ widgets.LABS[{}].sweep();"""
 LABS = """from fedlab_utils import widgets
 assert len(widgets.LABS) == {} > 0, "a lesson has at least one live lab"
 """
-TIMINGS = """from fedlab_utils import widgets
-for lab in widgets.LABS:
-    first, complete = lab.wait().timing
-    print(f"  {lab.title}: first picture after {first:.2f} s, complete after {complete:.2f} s")"""
+TIMINGS = """import time
+from fedlab_utils import widgets
+opened = [lab.wait().timing for lab in widgets.LABS]
+print(time.time())
+for lab, (first, complete) in zip(widgets.LABS, opened, strict=True):
+    print(f"  {lab.title}: first picture after {first:.2f} s, complete after {complete:.2f} s")
+    stops = [(*timing, f"{name} = {value}") for name, value, timing in lab.sweep() if not isinstance(timing, str)]
+    (first, _, there), (_, complete, here) = (max(stops, key=lambda stop: stop[k]) for k in (0, 1))
+    print(f"    moved: first picture after {first:.2f} s ({there}), complete after {complete:.2f} s ({here})")"""
 
 
 def is_lesson(source: Path) -> bool:
@@ -224,12 +229,16 @@ def store(nb: nbformat.NotebookNode, source: Path) -> list[str]:
 
 
 def measure(source: Path) -> None:
-    """Print how long a lesson takes, and each of its labs to the first and to the complete picture."""
+    """Print how long a lesson takes, and each of its labs to the first and to the complete picture.
+
+    A lab's times are those when it opens, while the lesson goes on, and the longest of all moves to its limits.
+    """
     nb = load(source)
     nb.cells.append(nbformat.v4.new_code_cell(TIMINGS))
-    seconds = execute(nb, LESSONS)
-    labs = [text_of(output).rstrip() for output in nb.cells[-1].outputs]  # none where there is no lab
-    print(f"{source.stem}: {seconds:.1f} s", *labs, sep="\n", flush=True)
+    begin = time.time()
+    execute(nb, LESSONS)
+    end, *labs = "".join(map(text_of, nb.cells[-1].outputs)).splitlines()  # no more than the end where there is no lab
+    print(f"{source.stem}: {float(end) - begin:.1f} s", *labs, sep="\n", flush=True)
 
 
 def main() -> int:

@@ -301,13 +301,13 @@ class Lab:
             raise RuntimeError(f"the lab '{self.title}' stopped working; run its cell again.")
         return self
 
-    def sweep(self, timeout: float = 120) -> list[tuple[str, str, float | str]]:
+    def sweep(self, timeout: float = 120) -> list[tuple[str, str, Timing | str]]:
         """Move every control to its limits and options and back, one after the other, and wait each time.
 
         Returns
         -------
         list of tuple
-            For each stop: control, value, and seconds to the complete picture, or the sentence of a NotAtHand.
+            For each stop: control, value, and the `Timing` of its run, or the sentence of a NotAtHand.
 
         Raises
         ------
@@ -329,13 +329,13 @@ class Lab:
             self.set(name, self.defaults[name])
         return [*visited, self._look("controls", "back at the start", timeout)]
 
-    def _look(self, name: str, shown: str, timeout: float) -> tuple[str, str, float | str]:
+    def _look(self, name: str, shown: str, timeout: float) -> tuple[str, str, Timing | str]:
         self.wait(timeout)
         error = RuntimeError("the run was cancelled") if self.cancelled else self.error
         if error and not isinstance(error, NotAtHand):
             where = f"lab '{self.title}' with {name} = {shown}"
             raise RuntimeError(f"{where}: {type(error).__name__}: {error}") from error
-        return name, shown, str(error) if error else self.timing.complete
+        return name, shown, str(error) if error else self.timing
 
 
 LABS: list[Lab] = []  # all labs of this process, in the order in which they were made

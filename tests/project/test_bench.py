@@ -12,8 +12,10 @@ from tests.benchmarks.peers import tables
 NOTED = dict(script="engine", what="a sum", peer="Flower", ours=0.002, theirs=0.05, same="to 1e-5")
 TIMES = """[IPKernelApp] something
 00_start_here: 17.2 s
-  Hospitals: first picture after 1.80 s, complete after 3.35 s
-  Others: first picture after 0.20 s, complete after 0.35 s
+  Hospitals: first picture after 1.80 s, complete after 3.38 s
+    moved: first picture after 0.90 s (n = 5), complete after 2.15 s (kind of table = own, old)
+  Others: first picture after 0.20 s, complete after 0.31 s
+    moved: first picture after 0.10 s (n = 5), complete after 1.00 s (n = 7)
 control_room: 12.0 s
 """
 
@@ -45,8 +47,8 @@ def test_what_is_slower_here_is_said_as_well():
 
 def test_times_of_lessons_become_lines():
     assert bench.lessons(TIMES)[2:] == [
-        "| `00_start_here` | 17 s | 1.8, 0.2 s | 3.4, 0.3 s |",
-        "| `control_room` | 12 s | - | - |",
+        "| `00_start_here` | 17 s | 1.8, 0.2 s | 3.4, 0.3 s | 0.9, 0.1 s | 2.1, 1.0 s |",
+        "| `control_room` | 12 s | - | - | - | - |",
     ]
 
 
