@@ -565,7 +565,7 @@ def test(python: str, options: argparse.Namespace) -> int:
 def bench(python: str, options: argparse.Namespace) -> int:
     """speed against other tools, and time of each lesson, in one table; what of it: bench -- --help"""
     if not options.rest:
-        say("Speed against other tools, then the time of every lesson: 50 to 70 minutes. Let nothing else run.")
+        say("Speed against other tools, then the time of every lesson: one to two hours. Let nothing else run.")
     return call([python, str(ROOT / "tools" / "bench.py"), *options.rest])
 
 

@@ -1,5 +1,7 @@
 """The table of `python course.py bench`: what scripts note, what is made of it, and the page that it is stored in."""
 
+import ast
+import importlib.util
 import json
 import re
 
@@ -89,3 +91,35 @@ def test_the_page_names_command_and_machine_and_its_ratios_are_those_of_its_time
 def test_the_page_has_the_time_of_every_lesson():
     measured = table(bench.LESSONS)
     assert [source.stem for source in lessons.sources()] == re.findall(r"^\| `(\w+)` \| \d+ s \|", measured, re.M)
+
+
+def names_of_ours(tree):
+    """Module and name of all that a script takes from the package: what it imports, and attributes of its modules."""
+    modules = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fedlab_utils"):
+            for one in node.names:
+                yield node.module, one.name
+                modules[one.asname or one.name] = f"{node.module}.{one.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            yield modules[node.value.id], node.attr
+
+
+def exists(where, name):
+    """Whether a module, or something in a module, has this name."""
+    try:
+        there = importlib.import_module(where)
+    except ModuleNotFoundError:
+        module, _, thing = where.rpartition(".")
+        there = getattr(importlib.import_module(module), thing)
+    if hasattr(there, name):
+        return True
+    return hasattr(there, "__path__") and importlib.util.find_spec(f"{where}.{name}") is not None
+
+
+@pytest.mark.parametrize("script", sorted(bench.SCRIPTS.rglob("*.py")), ids=lambda path: path.stem)
+def test_what_a_benchmark_takes_from_the_package_is_there(script):
+    found = set(names_of_ours(ast.parse(script.read_text(encoding="utf-8"))))
+    assert found or "peers" in script.parts
+    assert [f"{where}.{name}" for where, name in sorted(found) if not exists(where, name)] == []
