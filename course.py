@@ -563,7 +563,7 @@ def test(python: str, options: argparse.Namespace) -> int:
 
 @verb(extras=["lab", "test", "bench"], minutes="4 to 8", whole=True)
 def bench(python: str, options: argparse.Namespace) -> int:
-    """speed against other tools, and time of each lesson, in one table; what of it: bench -- --help"""
+    """speed against other tools, and time of each lesson, in a table each; what of it: bench -- --help"""
     if not options.rest:
         say("Speed against other tools, then the time of every lesson: one to two hours. Let nothing else run.")
     return call([python, str(ROOT / "tools" / "bench.py"), *options.rest])

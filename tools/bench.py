@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS, PAGE = ROOT / "tests" / "benchmarks", ROOT / "docs" / "benchmarks.md"
 sys.path[:0] = [str(ROOT)]
 
+import psutil  # noqa: E402
+
 from tests.benchmarks.peers.tables import RECORDS  # noqa: E402
 
 LESSONS = "lessons"
@@ -77,17 +79,15 @@ def processor() -> str:
 
 
 def memory() -> str:
-    """GB of memory, where the system says it."""
-    info = Path("/proc/meminfo")
-    found = re.search(r"MemTotal:\s+(\d+)", info.read_text()) if info.exists() else None
-    return f", {int(found[1]) / 1e6:.0f} GB of memory" if found else ""
+    """GB of memory in all."""
+    return f"{psutil.virtual_memory().total / 1e9:.0f} GB of memory"
 
 
 def machine() -> str:
     """This machine in a sentence."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in NAMED if _there(name))
     return (
-        f"{datetime.date.today():%d %B %Y}; {processor()}, {os.cpu_count()} cores{memory()}; "
+        f"{datetime.date.today():%d %B %Y}; {processor()}, {os.cpu_count()} cores, {memory()}; "
         f"{platform.system()}, Python {platform.python_version()}, {versions}."
     )
 
