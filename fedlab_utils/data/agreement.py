@@ -339,9 +339,7 @@ def transformer(agreed: Agreed, numeric: Sequence[str]) -> ColumnTransformer:
     """Scikit-learn's own transformers for columns `numeric` and categories, taught the agreed numbers.
 
     They learn from two rows that no patient has: mean minus and mean plus one standard deviation. The mean of
-    these two is the agreed mean and their standard deviation the agreed one. Missing numbers become the mean,
-    then all are standardised (where all training rows are the same, other rows become 0 as well); each category
-    becomes a column of 0 and 1, and a missing or unknown one is 0 in all of its columns.
+    these two is the agreed mean and their standard deviation the agreed one. What they make is `scaled`.
     """
     features = agreed.features()
     stand_in = {c: [agreed.means[c] - agreed.sds[c], agreed.means[c] + agreed.sds[c]] for c in numeric}
@@ -358,6 +356,23 @@ def transformer(agreed: Agreed, numeric: Sequence[str]) -> ColumnTransformer:
     if constant := [k for k, c in enumerate(numeric) if agreed.sds[c] == 0]:
         columns.named_transformers_["numbers"][-1].scale_[constant] = np.inf
     return columns
+
+
+def scaled(tidy: pd.DataFrame, agreed: Agreed, numeric: Sequence[str]) -> np.ndarray:
+    """Tidy rows as a float array ``[n, features]``, as `transformer` makes it and ten times as fast.
+
+    Missing numbers become the mean, then all are standardised (where all training rows are the same, other rows become
+    0 as well); each category becomes a column of 0 and 1, and a missing or unknown one is 0 in all of its columns.
+    """
+    blocks = []
+    if numeric:
+        means, sds = (np.array([of[c] for c in numeric]) for of in (agreed.means, agreed.sds))
+        numbers = tidy[list(numeric)].to_numpy(float)
+        blocks.append((np.where(np.isnan(numbers), means, numbers) - means) / np.where(sds == 0, np.inf, sds))
+    for column, kept in agreed.features().items():
+        codes = pd.Index(kept).get_indexer(tidy[column])  # -1 for what is none of them
+        blocks.append(codes[:, None] == np.arange(len(kept)))
+    return np.concatenate(blocks, axis=1, dtype=float)
 
 
 def feature_names(agreed: Agreed, numeric: Sequence[str]) -> list[str]:

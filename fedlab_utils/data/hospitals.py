@@ -72,8 +72,6 @@ class Federation:
         Which columns are numbers and which categories, target, task, public bounds and categories.
     agreed
         Means, standard deviations and categories of all training rows; with a promise, noisy ones.
-    transformer
-        The scikit-learn transformer that knows them.
     feature_names
         Columns of ``X_train`` and ``X_test``.
     messages
@@ -96,7 +94,6 @@ class Federation:
     hospitals: tuple[Hospital, ...]
     schema: Schema
     agreed: Agreed
-    transformer: ColumnTransformer
     feature_names: list[str]
     messages: tuple[Statement, ...]
     ledger: Ledger
@@ -113,6 +110,11 @@ class Federation:
             f"Federation({self.name!r}, {self.task}, {len(self.hospitals)} hospitals, {rows} training rows, "
             f"{self.n_features} features)"
         )
+
+    @property
+    def transformer(self) -> ColumnTransformer:
+        """What `transform` does, as a transformer for scikit-learn's pipelines; it takes tidy rows."""
+        return agreement.transformer(self.agreed, self.schema.numeric)
 
     @property
     def n_features(self) -> int:
@@ -153,7 +155,7 @@ class Federation:
 
     def transform(self, frame: pd.DataFrame) -> Tensor:
         """Clean, unscaled rows as a float32 tensor ``[n, n_features]``, with the agreed numbers."""
-        return _matrix(self.transformer, self.schema.tidy(frame), self.n_features)
+        return _matrix(self.schema.tidy(frame), self.agreed, self.schema)
 
     def pooled(self) -> Hospital:
         """All rows in one place, in the order of the hospitals: what federated learning avoids.
@@ -322,16 +324,15 @@ def assemble(
         messages = ()  # what all agree on then serves `pooled` alone, which puts all rows in one place anyway
     features = agreement.feature_names(agreed, schema.numeric)
     _check_features(features)
-    common = agreement.transformer(agreed, schema.numeric)
     # Scaling looks at one row at a time, so that the rows of all hospitals can go through in one call.
     frames = [frame for p in parts for frame in (p.train, p.test)]
-    sizes = [len(frame) for frame in frames]
-    y = _labels(schema, agreed, pd.concat(frames)).split(sizes)
+    sizes, everybody = [len(frame) for frame in frames], pd.concat(frames)
+    y = _labels(schema, agreed, everybody).split(sizes)
     if local_scaling:
-        own = [agreement.transformer(agree([p])[0], schema.numeric) for p in parts]
-        X = [_matrix(own[k // 2], frame, len(features)) for k, frame in enumerate(frames)]
+        own = [agree([p])[0] for p in parts]
+        X = [_matrix(frame, own[k // 2], schema) for k, frame in enumerate(frames)]
     else:
-        X = _matrix(common, pd.concat(frames), len(features)).split(sizes)
+        X = _matrix(everybody, agreed, schema).split(sizes)
     hospitals = []
     for k, p in enumerate(parts):
         risk = None if p.true_risk is None else torch.tensor(p.true_risk, dtype=torch.float32)
@@ -340,7 +341,7 @@ def assemble(
         hospitals.append(Hospital(p.name, *tensors, p.train, p.test, risk, *(p.patients or (None, None))))
     remarks = oddities.about_federation(notes, parts, schema, agreed, promise)
     about = (messages, Ledger(), remarks, notes, local_scaling, promise, seed, aggregator)
-    federation = Federation(name, tuple(hospitals), schema, agreed, common, features, *about)
+    federation = Federation(name, tuple(hospitals), schema, agreed, features, *about)
     return replace(federation, ledger=_released(federation))
 
 
@@ -377,10 +378,8 @@ def _check_features(features: list[str]) -> None:
         raise ValueError(f"Two features would both be called {twice[0]!r}; rename one of their columns.")
 
 
-def _matrix(transformer: ColumnTransformer, tidy: pd.DataFrame, n_features: int) -> Tensor:
-    if not len(tidy):
-        return torch.zeros(0, n_features)
-    return torch.tensor(transformer.transform(tidy), dtype=torch.float32)
+def _matrix(tidy: pd.DataFrame, agreed: Agreed, schema: Schema) -> Tensor:
+    return torch.tensor(agreement.scaled(tidy, agreed, schema.numeric), dtype=torch.float32)
 
 
 def _labels(schema: Schema, agreed: Agreed, frame: pd.DataFrame) -> Tensor:

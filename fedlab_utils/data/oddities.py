@@ -100,13 +100,13 @@ def about_columns(parts: Sequence[Part], schema: Schema, agreed: Agreed) -> list
         notes.append(f"The same in all training rows, so of no use: {', '.join(constant)}.")
     for column in schema.categorical:
         for kind, frame in (("training", train), ("test", test)):
-            strange = frame[column].dropna()
-            strange = strange[~strange.isin(agreed.categories[column])]
-            if len(strange):
-                has, are = ("has", "it is") if len(strange) == 1 else ("have", "they are")
+            seen = frame[column].unique()
+            if strange := [one for one in seen if not pd.isna(one) and one not in agreed.categories[column]]:
+                count = int(frame[column].isin(strange).sum())
+                has, are = ("has", "it is") if count == 1 else ("have", "they are")
                 notes.append(
-                    f"{rows(len(strange), f'{kind} row')} {has} a {column} that is not among the categories "
-                    f"({strange.iloc[0]!r}, for one); {are} 0 in all of its columns."
+                    f"{rows(count, f'{kind} row')} {has} a {column} that is not among the categories "
+                    f"({strange[0]!r}, for one); {are} 0 in all of its columns."
                 )
     return [Remark(COLUMNS, note) for note in notes]
 

@@ -22,6 +22,14 @@ def test_agreed_numbers_equal_pooled_fitting():
         assert some.agreed.sds[column] == pytest.approx(scaler.scale_[k], rel=1e-9)
 
 
+def test_the_transformer_for_pipelines_makes_what_the_hospitals_hold():
+    some = federation(table().assign(pressure=120.0))
+    odd = table().head(6).assign(pressure=[120.0, 7.0, np.nan, 120.0, 0.0, 1.0], age=np.nan, smoker=["pipe", None] * 3)
+    tidy = some.schema.tidy(pd.concat([some.pooled().train, odd]))
+    made = torch.tensor(some.transformer.transform(tidy), dtype=torch.float32)
+    assert torch.equal(made, some.transform(tidy)) and not made[-6:, some.feature_names.index("pressure")].any()
+
+
 def test_a_large_mean_does_not_cost_digits():
     frame = table().assign(pressure=lambda f: f["pressure"] + 1e8)
     some = federation(frame)
