@@ -78,7 +78,7 @@ class Diary:
         server = plan.protection.at_the_server(self._took_part)
         for m, setting in enumerate(plan.settings):
             own = slice(m * replicates, (m + 1) * replicates)
-            metrics = tuple({name: values[own] for name, values in table.items()} for table in self._scores)
+            metrics = tuple(table.of(own) for table in self._scores)
             messages = tuple(tuple(log) for log in self._messages[own])
             about = dict(sees=plan.aggregator.sees, step=float(plan.protection.grid[own].max()))
             about["server"] = server and server[own]
@@ -99,7 +99,7 @@ class Diary:
             found.append(FederatedRun(self.model[own].clone(), *about, goes_on, clock))
         return found
 
-    def _evaluate(self) -> dict[str, np.ndarray]:
+    def _evaluate(self) -> scores.Scores:
         """`scores.metrics` of run r's model on the test rows of its replicate."""
         tests = self._tests * (self.model.n_models // len(self._tests))
         outputs: list = [None] * len(tests)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -73,7 +73,7 @@ class FederatedRun:
     params: fleet.Params
     task: str
     hospitals: tuple[str, ...]
-    metrics: tuple[dict[str, np.ndarray], ...]
+    metrics: tuple[Mapping[str, np.ndarray], ...]
     messages: tuple[tuple[tuple, ...], ...]
     ledgers: tuple[Ledger, ...]
     own: Own | None = None
@@ -217,8 +217,17 @@ class FederatedRun:
         is personal and the global one has it as it was started; see `federated.by_hospital` then. With a clock there
         is also `time`, simulated, after that round.
         """
-        tables = [as_frame(m, self.hospitals).assign(round=r) for r, m in enumerate(self.metrics)]
-        log = self.transcript
+        return self._table(range(self.rounds + 1))
+
+    @property
+    def final(self) -> pd.DataFrame:
+        """The last round of `history`: a row for each hospital ("all": pooled test rows) and seed."""
+        return self._table([self.rounds])
+
+    def _table(self, rounds: Sequence[int]) -> pd.DataFrame:
+        """Some rounds of `history`."""
+        tables = [as_frame(self.metrics[r], self.hospitals).assign(round=r) for r in rounds]
+        log = self.transcript[self.transcript["round"].isin(rounds)]
         ends = pd.concat([log.assign(hospital=log[end]) for end in ("sender", "receiver")])
         ends = pd.concat([ends[ends["hospital"] != "server"], log.assign(hospital=ALL)])
         sums = ends.groupby(["round", "hospital", "seed"], as_index=False)["bytes"].sum()
@@ -228,11 +237,6 @@ class FederatedRun:
         if self.clock is None:
             return history
         return history.assign(time=self.clock[history["seed"], history["round"]])
-
-    @property
-    def final(self) -> pd.DataFrame:
-        """The last round of `history`: a row for each hospital ("all": pooled test rows) and seed."""
-        return self.history[self.history["round"] == self.rounds].reset_index(drop=True)
 
 
 def warn_if_diverged(runs: Sequence[FederatedRun], settings: Sequence[Setting]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,49 @@ ALL = "all"  # stands for all hospitals where a table names one
 METRICS = ["loss", "accuracy", "auc"]
 
 
+class Scores(Mapping[str, np.ndarray]):
+    """Mean loss, accuracy and AUC, each ``[runs, hospitals + 1]``; the last column is all rows of a run.
+
+    The loss is there at once. The others take a sort of all rows, so they wait until somebody asks for one of them: in
+    most trainings it is only the last round's that anybody does.
+
+    Parameters
+    ----------
+    loss
+        ``[runs, hospitals + 1]``.
+    others
+        The names of the others.
+    find
+        Makes them; what it keeps for that goes when it has.
+    """
+
+    def __init__(self, loss: np.ndarray, others: Sequence[str], find: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        self._found: dict[str, np.ndarray] = {"loss": loss}
+        self._names, self._find = ("loss", *others), find
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        find = self._find  # kept by whoever asks, as two threads may
+        if name in self._names and name not in self._found and find is not None:
+            self._found |= find()
+            self._find = None
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def of(self, runs: slice) -> Scores:
+        """Those of some runs."""
+        others = self._names[1:]
+        return Scores(self["loss"][runs], others, lambda: {name: self[name][runs] for name in others})
+
+
 def metrics(
     outputs: Sequence[Tensor], labels: Sequence[Tensor], counts: Sequence[Sequence[int]], task: str
-) -> dict[str, np.ndarray]:
-    """Mean loss, accuracy and AUC, each ``[runs, hospitals + 1]``; the last column is all rows of a run.
+) -> Scores:
+    """Mean loss, accuracy and AUC.
 
     Parameters
     ----------
@@ -32,28 +72,37 @@ def metrics(
 
     Returns
     -------
-    dict
+    Scores
         "loss" (nats or squared error), "accuracy" and "auc"; missing where undefined. With more than two classes the
         AUC is the mean, over those that have test rows, of each against the rest, and "classes" counts them. Where
         all rows are of one class, no AUC is defined, in a binary task either.
     """
-    counts = np.array(counts)
-    shape = counts.shape
-    cells = np.arange(counts.size, dtype=np.min_scalar_type(counts.size))
-    cell = np.repeat(cells, counts.ravel())
-    out, y = torch.cat(list(outputs)), torch.cat(list(labels))
-    loss = losses.per_row(out[None], y, task)[0].numpy()
-    scores = losses.probabilities(out[None], task)[0].numpy()
-    truth = y.numpy()[:, 0]
+    counts, labels, out = np.array(counts), list(labels), torch.cat(list(outputs))
+    loss = _means(losses.per_row(out[None], torch.cat(labels), task)[0].numpy(), _cells(counts), counts)
+    others = [*METRICS[1:], *(["classes"] if task == "multiclass" else [])]
+    return Scores(loss, others, partial(_ranked, out, labels, counts, task))
 
-    def mean(values: np.ndarray) -> np.ndarray:
-        sums = np.bincount(cell, values, counts.size).reshape(shape)
-        with np.errstate(invalid="ignore"):  # no test rows: undefined
-            return np.column_stack([sums, sums.sum(1)]) / np.column_stack([counts, counts.sum(1)])
 
+def _cells(counts: np.ndarray) -> np.ndarray:
+    """For each row the number of its run and hospital."""
+    return np.repeat(np.arange(counts.size, dtype=np.min_scalar_type(counts.size)), counts.ravel())
+
+
+def _means(values: np.ndarray, cell: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Of each hospital's rows and of all of them."""
+    sums = np.bincount(cell, values, counts.size).reshape(counts.shape)
+    with np.errstate(invalid="ignore"):  # no test rows: undefined
+        return np.column_stack([sums, sums.sum(1)]) / np.column_stack([counts, counts.sum(1)])
+
+
+@fleet.one_thread()
+def _ranked(out: Tensor, labels: Sequence[Tensor], counts: np.ndarray, task: str) -> dict[str, np.ndarray]:
+    """What `metrics` returns beside the loss."""
+    shape, cell, truth = counts.shape, _cells(counts), torch.cat(labels).numpy()[:, 0]
     if task == "regression":
         undefined = np.full((shape[0], shape[1] + 1), np.nan)
-        return {"loss": mean(loss), "accuracy": undefined, "auc": undefined}
+        return {"accuracy": undefined, "auc": undefined}
+    scores = losses.probabilities(out[None], task)[0].numpy()
     whole = cell // shape[1]
     best = scores[:, 1] > scores[:, 0] if task == "binary" else scores.argmax(1)
     right = (best == truth) + np.where(np.isnan(scores[:, 0]), np.nan, 0)  # diverged: undefined, in all classes
@@ -68,7 +117,8 @@ def metrics(
     there = ~np.isnan(areas)  # a class without rows, or without others, has no area
     with np.errstate(invalid="ignore"):
         auc = np.where(there, areas, 0).sum(0) / there.sum(0)
-    found = {"loss": mean(loss), "accuracy": mean(right), "auc": auc + 0 * mean(right)}
+    accuracy = _means(right, cell, counts)
+    found = {"accuracy": accuracy, "auc": auc + 0 * accuracy}
     return found if task == "binary" else found | {"classes": there.sum(0)}
 
 
@@ -105,7 +155,7 @@ def rank_auc(
         return above / (hits * (n - hits))
 
 
-def as_frame(values: dict[str, np.ndarray], hospitals: Sequence[str]) -> pd.DataFrame:
+def as_frame(values: Mapping[str, np.ndarray], hospitals: Sequence[str]) -> pd.DataFrame:
     """`metrics` as a table with a row for each hospital and run."""
     n_runs = len(values["loss"])
     columns = {

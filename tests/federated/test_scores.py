@@ -4,6 +4,7 @@ import dataclasses
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,6 +22,22 @@ def test_a_diverged_model_has_no_score_and_a_sure_one_has_its_auc():
     assert sure["auc"].tolist() == [[1.0, 1.0]]  # 32-bit probabilities of the last three are equal
     lost = scores.metrics([torch.full((4, 1), torch.nan)], [y], [[4]], "binary")
     assert all(np.isnan(lost[name]).all() for name in ("loss", "accuracy", "auc"))
+
+
+def test_rows_are_sorted_only_for_scores_that_somebody_asks_for(three, monkeypatch):
+    sorts, rank = [], scores.rank_auc
+    monkeypatch.setattr(scores, "rank_auc", lambda *about: sorts.append(1) or rank(*about))
+    runs = federated.side_by_side(three, {"slow": {"lr": 0.05}, "fast": {"lr": 0.2}}, seeds=2, rounds=3)
+    assert not sorts and not any(run.diverged for run in runs.values())
+    for run in runs.values():
+        assert run.auc.shape == (2,) and len(run.final) == 2 * 4 and len(sorts) == 2  # hospitals', and of all rows
+    assert all(len(run.history) == 4 * 2 * 4 for run in runs.values()) and len(sorts) == 2 * 4
+    alone = {name: federated.train(three, lr=lr, seeds=2, rounds=3) for name, lr in (("slow", 0.05), ("fast", 0.2))}
+    for name, run in runs.items():  # each its own, of scores that were found for all together
+        last = run.history.query("round == 3").reset_index(drop=True)
+        pd.testing.assert_frame_equal(run.final, last)
+        pd.testing.assert_frame_equal(run.history, alone[name].history)
+        assert set(run.metrics[0]) == {"loss", "accuracy", "auc"} and "classes" not in run.metrics[0]
 
 
 @given(n=st.integers(2, 60), groups=st.integers(1, 4), levels=st.integers(1, 12), seed=st.integers(0, 10**6))
