@@ -780,11 +780,11 @@ def keras_start(n_models, seed):
 @fleet.one_thread()  # matrices this small are faster on one core
 def accuracy_by_round(send_the_model, rounds=50):
     world, curve = keras_start(repeats, seed=0), []
-    rngs = fleet.generators(1, repeats * clients)
-    for number in range(rounds):
+    fresh, rngs = (fleet.generators(k, repeats * clients) for k in (100, 1))
+    for _ in range(rounds):
         start = world[torch.arange(repeats).repeat_interleave(clients)]
         if not send_the_model:  # as printed: local_model = create_keras_model()
-            start = keras_start(repeats * clients, seed=100 + number)
+            start = keras_start(repeats * clients, seed=fresh)
         adam = dict(epochs=1, batch_size=32, lr=0.001, optimiser="adam", seed=rngs)
         local = fleet.fit(start, x, y, own_rows, **adam)
         world = world.like(local.flat().view(repeats, clients, -1).mean(1))

@@ -529,11 +529,11 @@ plots.show(
 
 # %%
 rng = np.random.default_rng(0)
-common = rng.uniform(0.1, 0.9, 5000)  # how common each variant is: public
+common = rng.uniform(0.1, 0.9, 5000).astype(np.float32)  # how common each variant is: public
 
 
-def genotypes(n):
-    return rng.binomial(2, common, (n, 5000)) / 2
+def genotypes(n):  # a variant from the mother, one from the father
+    return (rng.random((2, n, 5000), np.float32) < common).mean(0, np.float32)
 
 
 def homer(x, means):  # equation (1) of the paper, summed over all places
@@ -544,7 +544,8 @@ inside, outside = genotypes(200), genotypes(1000)
 exact = homer(outside, inside.mean(0)), homer(inside, inside.mean(0))
 found_at_one = (exact[1] > np.quantile(exact[0], 0.99)).mean()
 length = 5000**0.5  # the most that one patient can change the sums, as a vector
-noisy = inside.sum(0) + rng.normal(0, z * length, (20, 5000))  # epsilon 1, 20 releases
+noise = z * length * rng.standard_normal((20, 5000), np.float32)  # epsilon 1, 20 releases
+noisy = inside.sum(0) + noise
 blurred = [np.ravel([homer(some, n / 200) for n in noisy]) for some in (outside[:200], inside)]
 print(f"exact means: {found_at_one:.0%} of the members found at 1% false alarms")
 print(f"noise for ε = 1: {z * length:.0f} on sums of at most 200")
