@@ -116,7 +116,8 @@ def _gradients(params, X, y, weight, loss, max_norm=None) -> Params:
     backs = [back]
     for signal, w in zip(reversed(inputs[1:]), reversed(params.weights), strict=False):
         # What entered this layer left a ReLU: where it is 0, the slope is 0 too.
-        backs.append(torch.bmm(backs[-1], w).mul_(signal.detach().sign()))
+        through = backs[-1] * w if w.shape[1] == 1 else torch.bmm(backs[-1], w)  # of one output a plain product
+        backs.append(through.mul_(signal.detach().sign()))
     backs.reverse()
     if max_norm is not None:
         length = torch.linalg.vector_norm  # of each row
@@ -239,7 +240,7 @@ def fit(
     order = np.argsort(-total, kind="stable")  # longest first: those still training are a prefix
     settings = {name: torch.tensor(v).to(X) for name, v in settings.items() if name == "lr" or v.any()}
     if offset is not None:
-        settings["offset"] = params.like(vectors("offset", offset, (n_models, params.n_parameters)).to(X))
+        settings["offset"] = vectors("offset", offset, (n_models, params.n_parameters)).to(X)
     if sampling == "poisson":
         settings["expected"] = torch.from_numpy(np.minimum(batch_size, size)).to(X)
     trained = params.map(lambda t: t.detach().clone())
@@ -250,14 +251,14 @@ def fit(
             mine = [rngs[k] for k in models]
             plan = DRAWS[sampling]([rows[k] for k in models], total[models], batch_size, mine)
             picked = torch.from_numpy(models).to(X.device)
-            piece = trained[picked]
+            flat = trained[picked].flat()
             own = {name: v[picked] for name, v in settings.items()}
             noise = None
             if "noise_multiplier" in own:  # a model without noise draws none
                 sources = [r if n else None for r, n in zip(mine, own["noise_multiplier"].tolist(), strict=True)]
                 noise = normal(total[models], params.n_parameters, sources)
-            _train(piece, X, y, plan, noise, own, optimiser, loss)
-            trained.map(lambda all_models, some, at=picked: all_models.index_copy_(0, at, some), piece)
+            _train(flat, params, X, y, plan, noise, own, optimiser, loss)
+            trained.map(lambda all_models, some, at=picked: all_models.index_copy_(0, at, some), params.like(flat))
     return trained
 
 
@@ -266,49 +267,48 @@ def _counts(name: str, value, n_models: int) -> np.ndarray:
     return each(name, value, n_models, least=1, is_whole=True).astype(int)
 
 
-def _train(trained, X, y, plan, noise, settings, optimiser, loss) -> None:
-    """Train models in place, batch by batch."""
-    start = trained.clone() if "proximal" in settings else trained
-    state = [trained.map(torch.zeros_like) for _ in range(_STATES[optimiser])]
+def _train(flat, shape, X, y, plan, noise, settings, optimiser, loss) -> None:
+    """Train models in place, batch by batch; what all their parameters have in common is done to them as one row."""
+    start = flat.clone() if "proximal" in settings else flat
+    state = [torch.zeros_like(flat) for _ in range(_STATES[optimiser])]
     views = None
     for step, (index, share) in enumerate(plan, start=1):
-        if views is None or views[0].n_models != len(index):
-            views = [p[: len(index)] for p in (trained, start, *state)]
+        if views is None or len(views[0]) != len(index):
+            views = [p[: len(index)] for p in (flat, start, *state)]
+            models = shape.like(views[0])
             now = {name: value[: len(index)] for name, value in settings.items()}
         picked, share = index.flatten().to(X.device), share.to(X)
         gradient = _gradients(
-            views[0],
+            models,
             X.index_select(0, picked).view(*index.shape, -1),
             y.index_select(0, picked).view(*index.shape, -1),
             share,
             loss,
             now.get("max_norm"),
-        )
+        ).flat()
         if noise is not None:
             # Noise belongs on the sum, but gradients come as averages: it shrinks as much as a row does in the average.
             one = 1 / now["expected"] if "expected" in now else share[:, 0]  # of a row in the average
             spread = (now["noise_multiplier"] * now["max_norm"] * one).unsqueeze(1)
-            gradient.map(Tensor.add_, gradient.like(next(noise).to(spread) * spread))
+            gradient += next(noise).to(spread) * spread
         _step(*views, gradient=gradient, step=step, optimiser=optimiser, **now)
 
 
-def _step(trained, start, *state, gradient, step, optimiser, lr, weight_decay=None, proximal=None, offset=None, **_):
-    """One optimiser step in place; every model given here has taken ``step - 1`` of them before."""
+def _step(w, start, *state, gradient, step, optimiser, lr, weight_decay=None, proximal=None, offset=None, **_):
+    """One optimiser step in place, ``[K, D]``; every model given here has taken ``step - 1`` of them before."""
+    g = gradient
     if offset is not None:
-        gradient.map(Tensor.add_, offset)
-    others = zip(*(p.tensors() for p in (start, gradient, *state)), strict=True)
-    for w, (w_start, g, *moments) in zip(trained.tensors(), others, strict=True):
-        column = (-1, *[1] * (w.dim() - 1))
-        if weight_decay is not None:
-            g.addcmul_(w, weight_decay.view(column))
-        if proximal is not None:
-            g.addcmul_(w - w_start, proximal.view(column))
-        if optimiser == "momentum":
-            g = moments[0].mul_(_MOMENTUM).add_(g)
-        elif optimiser == "adam":
-            mean, square = moments
-            mean.lerp_(g, 1 - _BETAS[0])
-            square.mul_(_BETAS[1]).addcmul_(g, g, value=1 - _BETAS[1])
-            root = square.sqrt().div_(math.sqrt(1 - _BETAS[1] ** step)).add_(_EPSILON)
-            g = mean.div(root).div_(1 - _BETAS[0] ** step)
-        w.addcmul_(g, lr.view(column), value=-1)
+        g += offset
+    if weight_decay is not None:
+        g.addcmul_(w, weight_decay.unsqueeze(1))
+    if proximal is not None:
+        g.addcmul_(w - start, proximal.unsqueeze(1))
+    if optimiser == "momentum":
+        g = state[0].mul_(_MOMENTUM).add_(g)
+    elif optimiser == "adam":
+        mean, square = state
+        mean.lerp_(g, 1 - _BETAS[0])
+        square.mul_(_BETAS[1]).addcmul_(g, g, value=1 - _BETAS[1])
+        root = square.sqrt().div_(math.sqrt(1 - _BETAS[1] ** step)).add_(_EPSILON)
+        g = mean.div(root).div_(1 - _BETAS[0] ** step)
+    w.addcmul_(g, lr.unsqueeze(1), value=-1)
