@@ -285,13 +285,15 @@ display(pd.DataFrame(rows, columns=["judge", "lost a group", "error of the share
 # %%
 def the_game(show, lr_G, lr_D, d_steps, steps, seed):
     def draw(G, D, losses):
+        if 10 * len(losses) // steps not in (1, 3, 6, 10):
+            return
         picture, made = look(G, D, losses)
         groups = "{:.0%} healthy, {:.0%} treated, {:.0%} untreated".format(*shares(made))
         sentence = f"After {len(losses):,} steps: {groups}. Real are 60%, 25% and 15%."
         alt = f"Made values over real ones; losses. {sentence}"
         show(picture, sentence, alt=alt, done=len(losses) / steps)
 
-    watch = (steps // 4, draw)  # the last one when the game is over
+    watch = (steps // 10, draw)  # the last one when the game is over
     game(steps, lr_G=lr_G, lr_D=lr_D, d_steps=d_steps, seed=seed, watch=watch)
 
 

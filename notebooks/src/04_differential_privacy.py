@@ -766,7 +766,7 @@ def budgets_and_prices(show, epsilon, clip, batch, rounds, hidden):
 
     def tick(so_far):
         turn = max(one.rounds for one in so_far.values())
-        if epsilon in so_far and turn == max(1, rounds // 4):
+        if epsilon in so_far and turn == max(1, rounds // 10):
             draw(runs | so_far)
         show.tick((len(runs) + len(so_far) * turn / rounds) / len(wanted))
 
@@ -947,18 +947,21 @@ teams = {"A": team_a, "B": team_b, "C": team_c, "D": team_d}
 
 
 def auditors_desk(show, team, models, canary):
-    setting = dict(steps=STEPS, delta=DELTA, models=models, canary_norm=canary)
-    a = audit.epsilon_lower_bound(teams[team], **setting)
-    verdict = "no more than the claim: nothing is proven"
-    if a.lower > CLAIM:
-        verdict = "more than the claim: this team is wrong"
-    sentence = (
-        f"Of the models with the canary the attacker finds {a.tpr:.1%}, with {a.fpr:.1%} false "
-        f"alarms, by the {a.score} of what was released. With 95% confidence epsilon is at least "
-        f"{a.lower:.2f}, {verdict}. So many models could prove {a.ceiling:.1f} at most."
-    )
-    picture = plots.audit({f"team {team}": a}, CLAIM, DELTA)
-    show(picture, sentence, alt=f"Attack on team {team}, and what it proves. {sentence}")
+    for so_many in (models // 10, models) if models > 5000 else (models,):
+        setting = dict(steps=STEPS, delta=DELTA, models=so_many, canary_norm=canary)
+        a = audit.epsilon_lower_bound(teams[team], **setting)
+        verdict = "no more than the claim: nothing is proven"
+        if a.lower > CLAIM:
+            verdict = "more than the claim: this team is wrong"
+        sentence = (
+            f"Of the models with the canary the attacker finds {a.tpr:.1%}, with {a.fpr:.1%} "
+            f"false alarms, by the {a.score} of what was released. With 95% confidence epsilon "
+            f"is at least {a.lower:.2f}, {verdict}. {so_many:,} models could prove "
+            f"{a.ceiling:.1f} at most."
+        )
+        picture, done = plots.audit({f"team {team}": a}, CLAIM, DELTA), so_many / models
+        alt = f"Attack on team {team}, and what it proves. {sentence}"
+        show(picture, sentence, alt=alt, done=done)
 
 
 # %% [markdown]
