@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -110,6 +111,9 @@ class ControlRoom(Voila):
     def listen(self):
         print(f"The control room: {self.address}?token={self.token}", flush=True)
         print("It is there for this machine only, and computes here. Ctrl-C ends it.", flush=True)
+        # A Ctrl-C that Python raises within a request is logged there and forgotten, so it goes to the loop instead.
+        self.ioloop = IOLoop.current()
+        signal.signal(signal.SIGINT, self._handle_signal_stop)
         PeriodicCallback(lambda: None, 1000).start()  # on Windows Ctrl-C is only noticed when something happens
         super().listen()
         print("\nThe control room is closed.", flush=True)
