@@ -112,8 +112,8 @@ class ControlRoom(Voila):
         print(f"The control room: {self.address}?token={self.token}", flush=True)
         print("It is there for this machine only, and computes here. Ctrl-C ends it.", flush=True)
         # A Ctrl-C that Python raises within a request is logged there and forgotten, so it goes to the loop instead.
-        self.ioloop = IOLoop.current()
-        signal.signal(signal.SIGINT, self._handle_signal_stop)
+        self.ioloop = loop = IOLoop.current()
+        signal.signal(signal.SIGINT, lambda *_: loop.asyncio_loop.call_soon_threadsafe(loop.stop))
         PeriodicCallback(lambda: None, 1000).start()  # on Windows Ctrl-C is only noticed when something happens
         super().listen()
         print("\nThe control room is closed.", flush=True)

@@ -1,5 +1,6 @@
 """The control room's server: who gets in, what leaves, what it says, and where it writes."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -152,6 +153,26 @@ def test_the_browser_that_is_opened_gets_in_once_and_ctrl_c_ends_it_with_one_lin
         started.process.send_signal(signal.SIGINT)
         assert started.process.wait(20) == 0
         assert started.said.splitlines()[2:] == ["", "The control room is closed."]
+
+
+def test_a_ctrl_c_in_the_middle_of_a_request_is_not_forgotten(monkeypatch):
+    late, usual = [], signal.getsignal(signal.SIGINT)
+
+    def request():
+        with contextlib.suppress(KeyboardInterrupt):  # as tornado does, which logs it as the request's own
+            signal.raise_signal(signal.SIGINT)
+
+    def listen(app):
+        app.ioloop.add_callback(request)
+        app.ioloop.call_later(5, lambda: late.append("still there") or app.ioloop.stop())
+        app.ioloop.start()
+
+    monkeypatch.setattr(dashboard.Voila, "listen", listen)
+    try:
+        dashboard.ControlRoom(config=dashboard.settings(8899)).listen()
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert not late
 
 
 def tool(*arguments):
