@@ -156,22 +156,25 @@ def test_the_browser_that_is_opened_gets_in_once_and_ctrl_c_ends_it_with_one_lin
 
 
 def test_a_ctrl_c_in_the_middle_of_a_request_is_not_forgotten(monkeypatch):
-    late, usual = [], signal.getsignal(signal.SIGINT)
+    late, usual, loop = [], signal.getsignal(signal.SIGINT), dashboard.IOLoop(make_current=False)  # no other test's
 
     def request():
         with contextlib.suppress(KeyboardInterrupt):  # as tornado does, which logs it as the request's own
             signal.raise_signal(signal.SIGINT)
 
     def listen(app):
-        app.ioloop.add_callback(request)
-        app.ioloop.call_later(5, lambda: late.append("still there") or app.ioloop.stop())
-        app.ioloop.start()
+        loop.add_callback(request)
+        loop.call_later(5, lambda: late.append("still there") or loop.stop())
+        loop.start()
 
     monkeypatch.setattr(dashboard.Voila, "listen", listen)
+    monkeypatch.setattr(dashboard, "IOLoop", SimpleNamespace(current=lambda: loop))
+    monkeypatch.setattr(dashboard, "PeriodicCallback", lambda *_: SimpleNamespace(start=lambda: None))
     try:
         dashboard.ControlRoom(config=dashboard.settings(8899)).listen()
     finally:
         signal.signal(signal.SIGINT, usual)
+        loop.close()
     assert not late
 
 
