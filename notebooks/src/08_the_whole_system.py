@@ -741,7 +741,7 @@ for sentence in forgetful.check():
 # The package has each document's system as settings of one pipeline (`system.PRESETS`), with what a document
 # leaves open named in comments beside it. `system.run` takes one through all stages: hospitals, invented
 # patients, training, baselines, the clinic's view, the attack. Four changes make it a matter of seconds.
-# Batches and learning rates are larger, and rounds at most 15. What two systems have in common is made once
+# Batches and learning rates are larger, and rounds at most 10. What two systems have in common is made once
 # (`earlier`): hospitals, baselines, an invented table of the same settings. Where a document wants a GAN, it gets
 # the best that we know for its budget instead, the label-wise copula. (So [Sharma] and [Poojari 2026] do *better*
 # here than with the private GAN above; `python course.py run sharma` trains theirs.) And only invented tables are
@@ -755,7 +755,7 @@ from fedlab_utils import system
 
 def quick(name, attack=True, **synthetic):
     s = system.PRESETS[name]
-    faster = replace(s.training, rounds=min(s.training.rounds, 15), batch_size=512, lr=0.8)
+    faster = replace(s.training, rounds=min(s.training.rounds, 10), batch_size=512, lr=1.2)
     invented = replace(s.synthetic, **synthetic)
     checks = system.Checks(attack=attack)
     return replace(s, training=faster, synthetic=invented, checks=checks)

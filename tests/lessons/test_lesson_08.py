@@ -245,7 +245,7 @@ def test_presets_are_run_as_the_lesson_says(lesson):
     assert one.synthetic.epsilon == system.PRESETS["sharma"].synthetic.epsilon and one.training.batch_size == 512
     assert not lesson["quick"]("7med", attack=False).checks.attack
     rounds = {name: lesson["quick"](name).training.rounds for name in ("sharma", "poojari", "ours")}
-    assert rounds == {"sharma": 15, "poojari": 5, "ours": 15}
+    assert rounds == {"sharma": 10, "poojari": 5, "ours": 10}
 
 
 def test_the_best_attack_is_shown_with_its_interval_and_an_open_cell_is_empty(lesson):

@@ -1,5 +1,6 @@
 """The first cell of each lesson: it names the interpreter, and on Colab fetches what is missing."""
 
+import gc
 import subprocess
 import sys
 import types
@@ -13,6 +14,16 @@ from fedlab_utils import _ready, ready
 
 def test_the_interpreter_is_named():
     assert ready().startswith(f"Python {sys.version_info.major}.{sys.version_info.minor}, environment ")
+
+
+def test_what_a_lesson_imports_is_not_looked_through_for_garbage_again_and_again():
+    usual = gc.get_threshold()
+    try:
+        gc.set_threshold(700, 10, 10)
+        ready()
+        assert gc.get_threshold() == (_ready.COLLECT_EVERY, 10, 10)
+    finally:
+        gc.set_threshold(*usual)
 
 
 def test_what_is_missing_is_read_off_the_package():
