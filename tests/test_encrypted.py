@@ -41,11 +41,20 @@ def numbers(n, seed=0, size=1.0):
 
 
 def pieces(secret: bytes, found: bytes) -> int:
-    """How many 8-byte pieces of a secret, other than zeros, occur anywhere in some bytes."""
+    """How many 16-byte pieces of a secret occur anywhere in some bytes; pieces whose one half is zeros do not count.
+
+    With eight bytes, a value rounded to the grid is six zeros and two other bytes, which a ciphertext's header and its
+    first coefficient hold by accident in three of a hundred runs.
+    """
     shifted = [found[k : k + (len(found) - k) // 8 * 8] for k in range(8)]
-    anywhere = np.concatenate([np.frombuffer(part, np.uint64) for part in shifted])
-    wanted = np.frombuffer(secret[: len(secret) // 8 * 8], np.uint64)
-    return int(np.isin(wanted[wanted > 0], anywhere).sum())
+    anywhere = np.concatenate([_pairs(np.frombuffer(part, np.uint64)) for part in shifted])
+    words = np.frombuffer(secret[: len(secret) // 8 * 8], np.uint64)
+    return int(np.isin(_pairs(words)[(words[:-1] > 0) & (words[1:] > 0)], anywhere).sum())
+
+
+def _pairs(words: np.ndarray) -> np.ndarray:
+    """A number for each two neighbours, modulo 2^64; others have the same by an accident of one in 2^64 only."""
+    return words[:-1] * np.uint64(0x9E3779B97F4A7C15) + words[1:]
 
 
 # --- sums ------------------------------------------------------------------------------------------------------------
