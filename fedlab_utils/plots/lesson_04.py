@@ -278,10 +278,9 @@ def _draw_proven(ax: Axes, found: Mapping[str, object], claim: float) -> None:
     ceiling = max(one.ceiling for one in found.values())
     for k, (one, color) in enumerate(zip(found.values(), AUDITED, strict=False)):
         ax.barh(k, one.lower, color=color, height=0.5)
-        inside = one.lower > 0.3 * ceiling  # a short bar has no room for its number
-        where = dict(ha="right", color="white") if inside else dict(ha="left", color="0.15")
-        if not inside:
-            where["bbox"] = dict(facecolor="white", edgecolor="none", pad=0)  # the line of the claim may be there
+        where = dict(ha="right", color="white")
+        if one.lower <= 0.3 * ceiling:  # no room for the number in so short a bar; beside it may be the claim's line
+            where = dict(ha="left", color="0.15", bbox=dict(facecolor="white", edgecolor="none", pad=0))
         ax.text(one.lower, k, f" {one.lower:.2f} ", va="center", fontsize=11, **where)
     ax.axvline(claim, color="0.15", linestyle="--", label=f"claimed: at most {claim:g}")
     ax.axvline(ceiling, color="0.5", linestyle=":", label="most that so many models can prove")

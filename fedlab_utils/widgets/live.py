@@ -37,7 +37,7 @@ from fedlab_utils.widgets.screen import Screen
 DEBOUNCE = 0.05  # s; a burst of changes is one change
 PATIENCE = 0.3  # s before progress bar and Cancel appear
 REPAINT = 0.2  # s between two pictures, at least
-FIRST_WAIT = 5.0  # s that a cell waits for its first run to be complete: beside the cells below it both would be slow
+FIRST_WAIT = 5.0  # s that a cell waits for its first run, once it has a picture: beside the cells below both are slow
 
 WAKING = "This lab is asleep. To move its controls, run the cells above it, then this cell (Shift+Enter)."
 

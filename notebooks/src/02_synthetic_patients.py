@@ -726,7 +726,8 @@ plots.show(
 #
 # On the left, is the attack a coin? In the bench it gets hardly less from columns drawn one by one, where nobody can be
 # found. So they are the coin of this test, and not .5 itself. Here are both worlds with intervals, for two hospitals
-# and the register (the package's `nearest_record` is the same test, with all patients). A leak is what the two intervals tell apart:
+# and the register (the package's `nearest_record` is the same test, with all patients). A leak is what the two
+# intervals tell apart:
 
 # %%
 def interval(members, others, tables):
