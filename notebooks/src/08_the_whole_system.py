@@ -952,7 +952,7 @@ def private_gan(show, steps, epsilon, start):
 widgets.lab(
     private_gan,
     title="A private GAN, longer",
-    steps=widgets.slider(20, 400, 40, log=True, label="Critic steps"),
+    steps=widgets.slider(20, 400, 20, log=True, label="Critic steps"),
     epsilon=widgets.slider(1.0, 10.0, 3.0, log=True, label="Epsilon of each"),
     start=widgets.choice(["from scratch", "warm start"], label="Start"),
 )
