@@ -67,8 +67,9 @@ def critic_or_sum(
     left.set(yscale="log", ylabel="noise of one (lengths of a record)")
     for axis in (left.xaxis, left.yaxis):
         low, high = axis.get_view_interval()
-        ticks = [t for t in (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000) if low <= t <= high]
-        axis.set_ticks(ticks, [f"{t:,}" for t in ticks])
+        each = (1, 3) if high > 30 * low else (1, 2, 5)
+        ticks = [t for decade in range(-2, 5) for t in (k * 10.0**decade for k in each) if low <= t <= high]
+        axis.set_ticks(ticks, [f"{t:,g}" for t in ticks])
         axis.set_ticks([], minor=True)
     left.legend(frameon=False)
     x, values = curve
