@@ -326,7 +326,7 @@ widgets.lab(
 #
 # Now the generators. `label` is the column that they are *told* instead of making it, so that one can ask for
 # patients with the outcome. Each of the five hospitals trains on its own patients; the package trains all five side by
-# side. (One training may be lucky. So wherever a number is to be trusted, the bench has trained eight of each.)
+# side. (One training may be lucky. So wherever a number is to be trusted, the bench has trained eight or more.)
 
 # %%
 TARGET = federation.target  # cvd_event: a heart attack, stroke or the like within ten years
