@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -232,15 +232,6 @@ def _make(params: Params, layout: Layout, label: Tensor, noise: Tensor, gumbel: 
     return _Made(inputs, outputs, noisy, columns, columns.transpose(1, 2).contiguous())
 
 
-_HIGH = torch.tensor(-1.0)  # the sign of scores that should be high
-
-
-@cache
-def _signs(m: int) -> Tensor:
-    """Of the scores of m real rows, and m made ones."""
-    return torch.tensor([-1.0, 1.0]).repeat_interleave(m)[:, None]
-
-
 def _lost(scores: Tensor, sign: Tensor, wasserstein: bool) -> tuple[Tensor, Tensor]:
     """Loss of each score ``[K, n, 1]`` and its derivative: it should be high where `sign` is -1, and low where it is 1.
 
@@ -281,7 +272,7 @@ def _maker_slopes(
     """Work out the generators' slopes, for rows that they made and critics see packed; the losses ``[K]``."""
     n_models, n, width = made.rows.shape
     seen = players.signals(critics.params, made.rows.reshape(n_models, n // pack, pack * width))
-    losses, back = _lost(players.outputs(critics.params, seen[-1]), _HIGH, wasserstein)
+    losses, back = _lost(players.outputs(critics.params, seen[-1]), torch.tensor(-1.0), wasserstein)
     weights = critics.params.weights
     back = players.backwards(weights, seen, (back / losses.shape[1]) * weights[-1])[-1]
     makers.learn(made.inputs, _back_to_outputs(made, layout, back.view(n_models, n, width)))
@@ -312,7 +303,8 @@ def _critic_slopes(critics: Players, real: Tensor, made: Tensor, mix: Tensor | N
     between = [] if mix is None else [real + mix * (made - real)]
     inputs = players.signals(critics.params, torch.cat([real, made, *between], 1))
     judged = [into[:, : 2 * m] for into in inputs]
-    losses, back = _lost(players.outputs(critics.params, judged[-1]), _signs(m), mix is not None)
+    sign = torch.tensor([-1.0, 1.0]).repeat_interleave(m)[:, None]
+    losses, back = _lost(players.outputs(critics.params, judged[-1]), sign, mix is not None)
     critics.learn(judged, back / m)
     losses = losses.sum((1, 2)) / m
     if mix is None:

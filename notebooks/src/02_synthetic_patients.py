@@ -413,8 +413,8 @@ plots.show(
 # to fit together, drawing column by column falls far behind (not in recall: shuffled columns still reach every kind of
 # patient, beside some that do not exist). GAN and copula lie close together. Which of the two is ahead in one table each
 # is chance; over the eight of each in the last ◆ section the copula is, where they differ at all. That says something
-# about *this* network: a copula keeps what rises or falls with something, and the risk of our patients does just that with age,
-# pressure and the rest. Were the middle-aged those who fall ill, it would not see it.
+# about *this* network: a copula keeps what rises or falls with something, and the risk of our patients does just that
+# with age, pressure and the rest. Were the middle-aged those who fall ill, it would not see it.
 
 # %% [markdown] tags=["deep"]
 # ## ◆ Patients who cannot be
@@ -725,9 +725,9 @@ plots.show(
 #
 # On the left, is the attack a coin? In the bench it gets hardly less from columns drawn one by one, where nobody can be
 # found. So they are the coin of this test, and not .5 itself. (In a register of 40 somebody can: the column of a few
-# patients already holds their very numbers. Its coin are columns of the 40 strangers.) Here are both with intervals, for
-# two hospitals and the register (the package's `nearest_record` is the same test, with all patients). A leak is what the
-# two intervals tell apart:
+# patients already holds their very numbers. Its coin is drawn from the columns of the 40 strangers.) Here are both with
+# intervals, for two hospitals and the register (the package's `nearest_record` is the same test, with all patients). A
+# leak is what the two intervals tell apart:
 
 # %%
 def interval(members, others, tables):

@@ -295,3 +295,12 @@ def test_an_open_cell_of_the_board_holds_a_question_mark():
 def test_a_gan_that_has_not_begun_has_no_line():
     figure = plots.critic_or_sum({"e": ([1, 10], [1, 3])}, (np.zeros(0, int), np.zeros((0, 2))), {"real": 0.8})
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["real"]
+
+
+@pytest.mark.parametrize("longest", [20, 40, 400, 10_000])
+def test_noise_over_steps_has_several_numbers_on_each_axis(longest):
+    """At epsilon 3, as the lab of the long GAN draws it."""
+    noise = {"e": ((1, longest), (1.5, 1.5 * longest**0.5))}
+    axes = plots.critic_or_sum(noise, (np.zeros(0, int), np.zeros((0, 2))), {"real": 0.8}).axes[0]
+    for axis in (axes.xaxis, axes.yaxis):
+        assert 2 <= len(axis.get_ticklabels()) <= 9, axis.get_ticklocs()
