@@ -1,5 +1,6 @@
 """Lesson 02: its exercises, what it claims about collapse, and its figures."""
 
+import inspect
 import sys
 import time
 
@@ -127,7 +128,7 @@ def test_an_even_game_finds_all_groups_and_a_slow_judge_loses_one(lesson):
         return lesson["shares"](lesson["look"](*players)[1])
 
     real = lesson["shares"](lesson["glucose"])
-    good = lesson["game"](steps=600)
+    good = lesson["game"](steps=400)
     assert np.abs(shares(*good) - real).max() < 0.15
     collapsed = lesson["game"](steps=400, lr_G=0.005, lr_D=0.0005, seed=1)
     assert shares(*collapsed).min() < 0.02
@@ -184,6 +185,8 @@ def test_the_tables_that_it_quotes_are_made_with_its_own_settings():
     np.testing.assert_array_equal(own["shares"](own["glucose"]), bench.shares(bench.glucose()))
     asked = f"h.train[:{bench.ASKED}], h.test[:{bench.ASKED}]"
     text = source.read_text(encoding="utf-8")
+    here = "replace(federation, hospitals=federation.hospitals[::2])"  # whose worlds the map compares
+    assert here in text and here in inspect.getsource(bench.use_and_leak)
     assert asked in text and all(f"synthetic.py --only {name}`" in text.replace("\n# ", " ") for name in bench.TABLES)
 
 
