@@ -4,7 +4,8 @@
     python tools/lessons.py 03          this lesson, changed or not; --all for all of them
     python tools/lessons.py --texts 03  store its texts and tags again and leave its outputs; refused if code changed
     python tools/lessons.py control_room    stored and shown like a lesson, and is none: no number, no exercises
-    python tools/lessons.py --time      build nothing; seconds from top to bottom, and to the pictures of labs
+    python tools/lessons.py --time [3]  build nothing; seconds from top to bottom, and to the pictures of labs; in so
+                                        many rounds of all that is asked for
 
 A notebook that no learner should see (an error, a warning, a path of this machine, too large) is not stored.
 """
@@ -250,7 +251,7 @@ def main() -> int:
     parser.add_argument("lesson", nargs="*", help=which)
     parser.add_argument("--all", action="store_true", help="all, changed or not")
     parser.add_argument("--texts", action="store_true", help="texts and tags alone, nothing is run")
-    parser.add_argument("--time", action="store_true", help="measure, build nothing")
+    parser.add_argument("--time", type=int, nargs="?", const=1, metavar="ROUNDS", help="measure, build nothing")
     options = parser.parse_args()
     wanted = sources()
     unknown = set(options.lesson) - {called(source) for source in wanted}
@@ -259,7 +260,7 @@ def main() -> int:
     if options.lesson:
         wanted = [source for source in wanted if called(source) in options.lesson]
     if options.time:
-        for source in wanted:
+        for source in wanted * options.time:
             measure(source)
         return 0
     os.environ["FEDLAB_STRICT"] = "1"  # a lab then waits for its complete picture, and raises what goes wrong
