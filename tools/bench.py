@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS, PAGE = ROOT / "tests" / "benchmarks", ROOT / "docs" / "benchmarks.md"
 sys.path[:0] = [str(ROOT)]
 
-import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 
 from tests.benchmarks.peers.tables import RECORDS  # noqa: E402
@@ -125,21 +124,22 @@ def beside(records: list[dict]) -> list[str]:
 def lessons(text: str) -> list[str]:
     """The lines of the table of lessons, in Markdown, from what `lessons.py --time` printed.
 
-    Of several rounds the quickest of each time, and the slowest from top to bottom in brackets.
+    Of several rounds the quickest, and the slowest in brackets; labs are in the first.
     """
     head = "lesson", "top to bottom", "labs, opened: first picture", "complete", "moved: first picture", "complete"
     rows, rounds = [f"| {' | '.join(head)} |", "|---|--:|--:|--:|--:|--:|"], {}
     for part in re.split(r"(?m)^(?=\w+: [\d.]+ s$)", text):
         if head := re.match(r"(\w+): ([\d.]+) s", part):
             found = re.findall(r"^ +(.+): first picture after ([\d.]+) s.*, complete after ([\d.]+) s", part, re.M)
-            labs = [[float(s) for s in times] for _, *times in found]  # as it opens, and moved, in turns
-            rounds.setdefault(head[1], []).append((float(head[2]), labs))
-    for name, several in rounds.items():
-        whole, labs = zip(*several, strict=True)
-        cells = [f"`{name}`", f"{min(whole):.0f} s" + f" ({max(whole):.0f} s)" * (len(whole) > 1)]
-        quickest = np.array(labs).min(0).reshape(-1, 4).T
-        cells += [", ".join(f"{s:.1f}" for s in column) + " s" if len(column) else "-" for column in quickest]
-        rows.append(f"| {' | '.join(cells)} |")
+            moved = [times for title, *times in found if title == "moved"]
+            opened = [times for title, *times in found if title != "moved"]
+            columns = [seconds for labs in (opened, moved) for seconds in zip(*labs, strict=True)] or ["-"] * 4
+            cells = [c if c == "-" else ", ".join(f"{float(s):.1f}" for s in c) + " s" for c in columns]
+            whole, _ = rounds.setdefault(head[1], ([], cells))
+            whole.append(float(head[2]))
+    for name, (whole, cells) in rounds.items():
+        taken = f"{min(whole):.0f} s" + f" ({max(whole):.0f} s)" * (len(whole) > 1)
+        rows.append(f"| {' | '.join([f'`{name}`', taken, *cells])} |")
     return rows
 
 

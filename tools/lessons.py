@@ -5,7 +5,7 @@
     python tools/lessons.py --texts 03  store its texts and tags again and leave its outputs; refused if code changed
     python tools/lessons.py control_room    stored and shown like a lesson, and is none: no number, no exercises
     python tools/lessons.py --time [3]  build nothing; seconds from top to bottom, and to the pictures of labs; in so
-                                        many rounds of all that is asked for
+                                        many rounds of all that is asked for, labs in the first alone
 
 A notebook that no learner should see (an error, a warning, a path of this machine, too large) is not stored.
 """
@@ -230,19 +230,19 @@ def store(nb: nbformat.NotebookNode, source: Path) -> list[str]:
     return found
 
 
-def measure(source: Path) -> None:
+def measure(source: Path, *, labs: bool) -> None:
     """Print how long a lesson takes, and each of its labs to the first and to the complete picture.
 
     A lab's times are those when it opens, while the lesson goes on, and the longest of all moves to its limits.
     """
     nb = load(source)
-    nb.cells.append(nbformat.v4.new_code_cell(TIMINGS))
+    nb.cells.append(nbformat.v4.new_code_cell(TIMINGS if labs else "import time\nprint(time.time())"))
     begin = time.time()
     execute(nb, LESSONS)
     printed = "".join(text_of(output) for output in nb.cells[-1].outputs if output.get("name") == "stdout").splitlines()
     # no more than the end where there is no lab; labs draw progress bars in between
-    end, *labs = (line for line in printed if line.strip() and not PROGRESS.search(line))
-    print(f"{source.stem}: {float(end) - begin:.1f} s", *labs, sep="\n", flush=True)
+    end, *found = (line for line in printed if line.strip() and not PROGRESS.search(line))
+    print(f"{source.stem}: {float(end) - begin:.1f} s", *found, sep="\n", flush=True)
 
 
 def main() -> int:
@@ -260,8 +260,9 @@ def main() -> int:
     if options.lesson:
         wanted = [source for source in wanted if called(source) in options.lesson]
     if options.time:
-        for source in wanted * options.time:
-            measure(source)
+        for turn in range(options.time):
+            for source in wanted:
+                measure(source, labs=turn == 0)
         return 0
     os.environ["FEDLAB_STRICT"] = "1"  # a lab then waits for its complete picture, and raises what goes wrong
     failed = 0
