@@ -60,7 +60,7 @@ def add_peers() -> None:
 
 def run(name: str, options: list[str], records: Path) -> tuple[int, str]:
     """Run one script, print what it prints as it comes, and return its exit status and its text."""
-    lessons = [str(ROOT / "tools" / "lessons.py"), "--time", str(1 if "--quick" in options else ROUNDS)]
+    lessons = [str(ROOT / "tools" / "lessons.py"), "--time", "--rounds", str(1 if "--quick" in options else ROUNDS)]
     command = [sys.executable, *(lessons if name == LESSONS else [str(SCRIPTS / f"{name}.py"), *options])]
     path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), str(PEERS)]))  # ours first
     about = os.environ | {RECORDS: str(records), "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}

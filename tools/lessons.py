@@ -4,8 +4,8 @@
     python tools/lessons.py 03          this lesson, changed or not; --all for all of them
     python tools/lessons.py --texts 03  store its texts and tags again and leave its outputs; refused if code changed
     python tools/lessons.py control_room    stored and shown like a lesson, and is none: no number, no exercises
-    python tools/lessons.py --time [3]  build nothing; seconds from top to bottom, and to the pictures of labs; in so
-                                        many rounds of all that is asked for, labs in the first alone
+    python tools/lessons.py --time      build nothing; seconds from top to bottom, and to the pictures of labs
+    python tools/lessons.py --time --rounds 3       all that is asked for three times in turn, labs in the first alone
 
 A notebook that no learner should see (an error, a warning, a path of this machine, too large) is not stored.
 """
@@ -42,7 +42,8 @@ assert len(widgets.LABS) == {} > 0, "a lesson has at least one live lab"
 TIMINGS = """import time
 from fedlab_utils import widgets
 opened = [lab.wait().timing for lab in widgets.LABS]
-print(time.time())
+print(time.time())"""
+MOVES = """
 for lab, (first, complete) in zip(widgets.LABS, opened, strict=True):
     print(f"  {lab.title}: first picture after {first:.2f} s, complete after {complete:.2f} s")
     _, *moves = lab.sweep()  # the first one is how it opened
@@ -236,7 +237,7 @@ def measure(source: Path, *, labs: bool) -> None:
     A lab's times are those when it opens, while the lesson goes on, and the longest of all moves to its limits.
     """
     nb = load(source)
-    nb.cells.append(nbformat.v4.new_code_cell(TIMINGS if labs else "import time\nprint(time.time())"))
+    nb.cells.append(nbformat.v4.new_code_cell(TIMINGS + MOVES * labs))
     begin = time.time()
     execute(nb, LESSONS)
     printed = "".join(text_of(output) for output in nb.cells[-1].outputs if output.get("name") == "stdout").splitlines()
@@ -251,7 +252,8 @@ def main() -> int:
     parser.add_argument("lesson", nargs="*", help=which)
     parser.add_argument("--all", action="store_true", help="all, changed or not")
     parser.add_argument("--texts", action="store_true", help="texts and tags alone, nothing is run")
-    parser.add_argument("--time", type=int, nargs="?", const=1, metavar="ROUNDS", help="measure, build nothing")
+    parser.add_argument("--time", action="store_true", help="measure, build nothing")
+    parser.add_argument("--rounds", type=int, default=1, help="how often to measure, one after the other")
     options = parser.parse_args()
     wanted = sources()
     unknown = set(options.lesson) - {called(source) for source in wanted}
@@ -260,7 +262,7 @@ def main() -> int:
     if options.lesson:
         wanted = [source for source in wanted if called(source) in options.lesson]
     if options.time:
-        for turn in range(options.time):
+        for turn in range(options.rounds):
             for source in wanted:
                 measure(source, labs=turn == 0)
         return 0

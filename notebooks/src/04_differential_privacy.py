@@ -737,7 +737,7 @@ def bill(runs):
 # What runs when you move something: your own budget, with a look at it on the way, and then the rest of the curve.
 
 # %%
-kept = {(4.0, 64, 20, 16): {3.0: run}}  # setting -> budget -> what was trained; one is there
+kept = {}  # setting -> budget -> what was trained
 
 
 def trained(budgets, clip, batch, rounds, hidden, on_round):
@@ -755,7 +755,7 @@ def trained(budgets, clip, batch, rounds, hidden, on_round):
 def budgets_and_prices(show, epsilon, clip, batch, rounds, hidden):
     setting, wanted = (clip, batch, rounds, hidden), sorted({epsilon, *BUDGETS})
     runs = kept.setdefault(setting, {})
-    lines = beside(batch, rounds, hidden) if len(runs) > 1 else {}
+    lines = beside(batch, rounds, hidden) if runs else {}
 
     def draw(found):
         there = {e: found[e] for e in wanted if e in found}
