@@ -243,9 +243,20 @@ def as_numbers(column: pd.Series, missing: Collection[str] = MARKS) -> pd.Series
 
 def as_text(column: pd.Series, missing: Collection[str] = ("",)) -> pd.Series:
     """A column of categories as text: 4.0 becomes "4", blanks around it go; what is among `missing` is missing."""
-    place, distinct = pd.factorize(column.astype(object))  # each value is read once; -1 where there is none
+    place, distinct = factorized(column)
     text = [known_text(value, missing) or np.nan for value in distinct]
     return pd.Series(np.array([*text, np.nan], object)[place], index=column.index, name=column.name, dtype=object)
+
+
+def texts(column: pd.Series, missing: Collection[str] = ("",)) -> set[str]:
+    """The different texts of `as_text`."""
+    return {known_text(value, missing) for value in factorized(column)[1]} - {None}
+
+
+def factorized(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
+    """Where each row's value stands among the different ones ``[rows]``, -1 for none; and these, to be read once."""
+    plain = column.dtype in (np.float64, np.int64, object)  # others may print in another way than what they hold
+    return pd.factorize(column if plain else column.astype(object))
 
 
 def is_text(column: pd.Series) -> bool:

@@ -96,7 +96,7 @@ def empty(frame: pd.DataFrame, numeric: Sequence[str], missing: Mapping[str, fro
     """Refuse columns without a single value."""
     text = [c for c in frame if c not in numeric]
     none = [c for c in numeric if cells.as_numbers(frame[c], missing.get(c, cells.MARKS)).isna().all()]
-    none += [c for c in text if cells.as_text(frame[c], missing.get(c, ("",))).isna().all()]
+    none += [c for c in text if not cells.texts(frame[c], missing.get(c, ("",)))]
     if none:
         raise ValueError(f"{columns(none, 'has', 'have')} no values at all; drop {it(none)}.")
 
@@ -179,7 +179,7 @@ def _mark(example: str) -> str:
 
 def too_many(frame: pd.DataFrame, categorical: Sequence[str], missing: Mapping[str, frozenset[str]]) -> None:
     """Refuse text columns of more values than anybody calls categories."""
-    levels = {c: cells.as_text(frame[c], missing.get(c, ("",))).nunique() for c in categorical}
+    levels = {c: len(cells.texts(frame[c], missing.get(c, ("",)))) for c in categorical}
     if not (many := {c: n for c, n in levels.items() if n > MOST_CATEGORIES}):
         return
     name, these = f"frame[{next(iter(many))!r}]", it(many)

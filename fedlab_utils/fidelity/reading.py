@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from fedlab_utils._arguments import brief
-from fedlab_utils.data import reading, schema
+from fedlab_utils.data import cells, reading, schema
 from fedlab_utils.data.schema import Schema
 
 FEWEST_ROWS = 20
@@ -140,6 +140,6 @@ def _labels(column: pd.Series, known: Schema, stranger: float) -> pd.Series:
 
 
 def _codes(column: pd.Series, numbers: Mapping, stranger: float) -> pd.Series:
-    place, distinct = pd.factorize(column.astype(object))  # each value is looked up once; -1 where there is none
+    place, distinct = cells.factorized(column)  # each value is looked up once
     codes = [float(numbers.get(value, stranger)) for value in distinct]
     return pd.Series(np.array([*codes, np.nan])[place], index=column.index, name=column.name)

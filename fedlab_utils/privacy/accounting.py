@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -240,23 +240,41 @@ def _hopeless(events: Events, delta: float) -> bool:
 
 
 def _by_rdp(events: Events, delta: float) -> float:
-    from fedlab_utils.privacy.events import BLANK, FEW_ORDERS, WHOLE_ORDERS, RdpAccountant, SharedNoiseDpEvent
+    from fedlab_utils.privacy.events import BLANK, FEW_ORDERS, ORDERS, WHOLE_ORDERS, RdpAccountant, SharedNoiseDpEvent
 
-    shared = any(isinstance(event, SharedNoiseDpEvent) for event, _ in events)
-    # Every order gives a bound, and an order takes as long as it is high: the high ones are for when they may be best.
-    for orders in (FEW_ORDERS, WHOLE_ORDERS) if shared else (None,):
+    def best_of(orders: Sequence[float]) -> tuple[float, float]:
         accountant = RdpAccountant(orders, BLANK)
         with _quiet():
             for event, count in events:
-                accountant.add(_renyi(event, orders), count)
-            spent, best = accountant.get_epsilon_and_optimal_order(delta)
-        if best != FEW_ORDERS[-1]:
-            break
-    return float(spent)
+                accountant.add(_renyi(event, tuple(orders)), count)
+            return accountant.get_epsilon_and_optimal_order(delta)
+
+    # Every order gives a bound. High ones take long, and broken ones too: they are for where the best may be.
+    if any(isinstance(event, SharedNoiseDpEvent) for event, _ in events):
+        spent, best = best_of(FEW_ORDERS)
+        return float(spent if best != FEW_ORDERS[-1] else best_of(WHOLE_ORDERS)[0])
+    if not all(_is_gaussian(event) for event, _ in events):
+        return float(best_of(ORDERS)[0])
+    whole = [order for order in ORDERS if order in FEW_ORDERS]
+    spent, best = best_of(whole)
+    if not math.isfinite(spent):
+        return float(best_of(ORDERS)[0])
+    edges = [1, *whole, math.inf]
+    place = edges.index(best)
+    near = [order for order in ORDERS if edges[place - 1] < order < edges[place + 1] and order != best]
+    return float(min(spent, best_of(near)[0] if near else math.inf))
+
+
+def _is_gaussian(event: object) -> bool:
+    """Whether an event is Gaussian noise, sampled or not: what that costs falls with the order, and then rises."""
+    import dp_accounting
+
+    sampled = isinstance(event, dp_accounting.PoissonSampledDpEvent)
+    return isinstance(event.event if sampled else event, dp_accounting.GaussianDpEvent)
 
 
 @lru_cache(maxsize=4096)
-def _renyi(event: object, orders: range | None) -> np.ndarray:
+def _renyi(event: object, orders: tuple[float, ...]) -> np.ndarray:
     """What an event costs at each order, ``[orders]``; a ledger that grows asks for the same ones again."""
     from fedlab_utils.privacy.events import BLANK, RdpAccountant
 

@@ -19,6 +19,7 @@ from dp_accounting.pld import privacy_loss_distribution
 from dp_accounting.privacy_accountant import NeighboringRelation
 from scipy.special import gammaln, ive, logsumexp
 
+ORDERS = tuple(rdp.rdp_privacy_accountant.DEFAULT_RDP_ORDERS)
 BLANK = NeighboringRelation.REPLACE_SPECIAL  # a unit's record, or a blank that adds nothing to a sum
 WHOLE_ORDERS = range(2, 257)  # the bound of Skellam noise is proven for whole orders above 1 only
 FEW_ORDERS = range(2, 65)  # the best of all is mostly among these

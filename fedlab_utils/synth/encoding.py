@@ -139,7 +139,7 @@ class Column:
         number = {cells.known_text(value): k for k, value in enumerate(self.values)}
         unknown = len(self.values) if self.missing else -1
         # Of each value only its first occurrence is read: text is slow, and there are few values.
-        place, distinct = pd.factorize(column.astype(object))
+        place, distinct = cells.factorized(column)
         texts = map(cells.known_text, distinct)
         return np.array([unknown if t is None else number.get(t, -1) for t in texts] + [unknown])[place]
 

@@ -14,6 +14,8 @@ from fedlab_utils import privacy
 from fedlab_utils.privacy import accounting
 from tests.refusals import one_sentence
 
+RELEASE = (accounting.gaussian(3.0), 1)  # to be composed with others
+
 
 def direct(noise, q, steps, delta=1e-5, kind=pld.PLDAccountant, **options):
     """Epsilon straight from dp-accounting."""
@@ -29,6 +31,17 @@ def test_epsilon_is_that_of_dp_accounting(noise, q, steps):
     assert theirs * 0.9999 <= ours <= theirs * 1.002  # rounded upwards, on a coarser grid
     loose = privacy.epsilon(noise, sampling=q, steps=steps, method="rdp")
     assert loose == pytest.approx(direct(noise, q, steps, kind=rdp.RdpAccountant)) and loose > ours
+
+
+@pytest.mark.parametrize("steps", [1, 30, 3000])
+@pytest.mark.parametrize(("noise", "q"), [(0.5, 0.003), (0.97, 0.125), (3.0, 0.8), (40.0, 0.02), (0.5, 1), (700.0, 1)])
+def test_few_orders_find_what_all_of_them_find(noise, q, steps):
+    for events in (((accounting.gaussian(noise, q), steps),), ((accounting.gaussian(noise, q), steps), RELEASE)):
+        everything = rdp.RdpAccountant()
+        for event, count in events:
+            everything.compose(event, count)
+        for delta in (1e-2, 1e-5, 1e-9):
+            assert accounting._by_rdp(events, delta) == pytest.approx(everything.get_epsilon(delta), rel=1e-12)
 
 
 @pytest.mark.parametrize("q", [0.1, 1])
