@@ -238,6 +238,7 @@ def measure(source: Path, *, labs: bool) -> None:
     """
     nb = load(source)
     nb.cells.append(nbformat.v4.new_code_cell(TIMINGS + MOVES * labs))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a learner's Python compiles the package once, not every time
     begin = time.time()
     execute(nb, LESSONS)
     printed = "".join(text_of(output) for output in nb.cells[-1].outputs if output.get("name") == "stdout").splitlines()

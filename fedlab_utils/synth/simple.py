@@ -5,6 +5,8 @@ Each learns arrays from encoded rows and draws encoded rows from these arrays (s
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -104,11 +106,11 @@ def steps_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cuts = inverse_normal(np.cumsum(counts)[:-1] / max(counts.sum(), 1e-12))
     density = np.exp(-(cuts**2) / 2) / np.sqrt(2 * np.pi)
     means = -np.diff(density, prepend=0, append=0) * counts.sum() / np.maximum(counts, 1e-12)
-    before, polynomial, found = np.zeros_like(cuts), np.ones_like(cuts), []
-    for k in range(1, _DEGREES + 1):
-        found.append(density * polynomial @ np.diff(means) / np.sqrt(k))
-        before, polynomial = polynomial, (cuts * polynomial - np.sqrt(k - 1) * before) / np.sqrt(k)
-    return means, np.array(found)
+    polynomials = [np.zeros_like(cuts), np.ones_like(cuts)]  # normalised, degree by degree
+    for k in range(1, _DEGREES):
+        polynomials.append((cuts * polynomials[-1] - math.sqrt(k - 1) * polynomials[-2]) / math.sqrt(k))
+    coefficients = np.stack(polynomials[1:]) @ (density * np.diff(means))
+    return means, coefficients / np.sqrt(np.arange(1, _DEGREES + 1))
 
 
 def fit_independent(data: np.ndarray, encoder: Encoder) -> Arrays:

@@ -179,8 +179,8 @@ def label_tables(coded: Coded) -> np.ndarray:
         tables = []
         for code, size in zip(codes.T, coded.sizes, strict=True):
             there = (label >= 0) & (code >= 0)
-            table = np.zeros((coded.classes, size))
-            np.add.at(table, (label[there], code[there]), 1)
+            cell = label[there] * size + code[there]
+            table = np.bincount(cell, minlength=coded.classes * size).reshape(-1, size).astype(float)
             tables.append(table)
         found.append(np.concatenate(tables, axis=1).ravel())
     return np.stack(found)

@@ -489,13 +489,13 @@ spent = privacy.epsilon(sigma, sampling=q, steps=steps, delta=1e-5)
 print(f"noise multiplier {sigma:.2f}: {steps} steps spend epsilon {spent:.3f} of 1, at delta 1e-05")
 test = with_intercept(northgate.X_test)
 for name, s in (("without noise", 0.0), ("epsilon 1", sigma)):
-    draws = [own_randomness(np.random.default_rng(k)) for k in range(5)]
+    draws = [own_randomness(np.random.default_rng(k)) for k in range(3)]
     models = [dp_sgd(X, y, *draw, C=4, sigma=s, lr=0.2, expected=64) for draw in draws]
     auc = [roc_auc_score(northgate.y_test[:, 0], test @ theta) for theta in models]
-    print(f"{name:14} AUC {np.mean(auc):.3f} ± {np.std(auc):.3f} over 5 seeds")
+    print(f"{name:14} AUC {np.mean(auc):.3f} ± {np.std(auc):.3f} over 3 seeds")
 
 # %% [markdown]
-# Each of the five keeps the promise. (The *noise multiplier* $\sigma$ is the noise in clip norms;
+# Each of the three keeps the promise. (The *noise multiplier* $\sigma$ is the noise in clip norms;
 # `privacy.noise_for` searches for the least one that keeps the budget.)
 
 # %% [markdown] tags=["deep"]
@@ -1126,11 +1126,11 @@ print(*ledger.check(), sep="\n")
 # ## ◆ Who pays?
 #
 # An AUC over everybody is an average, and averages hide. These patients are simulated, so each one's true risk
-# is known, and we can measure by how much the prediction is wrong, group by group. Five splits, a clip norm of
+# is known, and we can measure by how much the prediction is wrong, group by group. Three splits, a clip norm of
 # 4.
 
 # %% tags=["deep"]
-splits = data.replicates("hospital_network", 5)
+splits = data.replicates("hospital_network", 3)
 ages = ["30 to 45", "46 to 60", "61 to 75"]
 
 
@@ -1483,14 +1483,14 @@ if DPOptimizer:
     print(f"clipped sums differ by {gap:.0e}, of {ours.norm():.1f} (tolerance 1e-03)")
 
 # %% [markdown] tags=["deep"]
-# Trained with noise of their own, do both reach the same curve? Northgate alone, 100 steps, noise multiplier 1:
+# Trained with noise of their own, do both reach the same curve? Northgate alone, 50 steps, noise multiplier 1:
 
 
 # %% tags=["deep"]
 def opacus_auc(seed):
     params = fleet.init(1, (federation.n_features, 32, 1), seed=seed)
     module, optimiser = opacus_model(params, sigma=1.0, seed=seed)
-    coins = fleet.poisson([np.arange(len(northgate.y_train))], [100], 64, fleet.generators(seed, 1))
+    coins = fleet.poisson([np.arange(len(northgate.y_train))], [50], 64, fleet.generators(seed, 1))
     for index, share in coins:
         drawn = index[0][share[0] > 0]
         optimiser.zero_grad()
@@ -1503,7 +1503,7 @@ if DPOptimizer:
     with fleet.one_thread():  # so small a network only loses by two
         theirs = [opacus_auc(seed) for seed in range(3)]
     nets = fleet.init(20, (federation.n_features, 32, 1), seed=0)
-    setting = dict(steps=100, batch_size=64, lr=0.2, sampling="poisson", seed=0)
+    setting = dict(steps=50, batch_size=64, lr=0.2, sampling="poisson", seed=0)
     setting |= dict(max_norm=4.0, noise_multiplier=1.0)
     everybody = [np.arange(len(northgate.y_train))] * 20
     nets = fleet.fit(nets, northgate.X_train, northgate.y_train, everybody, **setting)
