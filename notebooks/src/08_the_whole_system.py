@@ -194,12 +194,12 @@ checks.noisy_tables(noisy_tables_solution)
 # %%
 z = privacy.noise_for(1.0)
 scores = []
-for seed in range(5):
+for seed in range(3):
     rng = np.random.default_rng(seed)
     noisy = [t + rng.normal(0, z * len(total) ** 0.5, t.shape) for t in total]
     scores.append(worth(invent([t.clip(min=0) for t in noisy], 8000, rng)))
 print(f"z = {z:.2f}, so each count gets noise of {z * len(total) ** 0.5:.0f} patients")
-print(f"AUC {np.mean(scores):.3f} ± {np.std(scores, ddof=1):.3f} (five draws of the noise)")
+print(f"AUC {np.mean(scores):.3f} ± {np.std(scores, ddof=1):.3f} (three draws of the noise)")
 
 # %% [markdown]
 # Hardly anything is lost, and *one* such table, with noise from no seed, comes with a promise: whatever anybody
@@ -385,7 +385,7 @@ plots.show(
 #
 # ## Live lab: invent patients under a promise
 #
-# Three draws of noise, each judged by both kinds of models. Things to try:
+# Two draws of noise, each judged by both kinds of models. Things to try:
 #
 # 1. Epsilon from 10 down to 0.1. Who gives up first, `tables` or `pairs`?
 # 2. Epsilon 0.3, noise *in each hospital*, 2 hospitals, then 20. Now *in shares*.
@@ -1044,12 +1044,12 @@ for name, auc in seen["tables, no noise"].items():
 # [Poojari 2026], on synthetic data sets: federated learning models "can be augmented with these synthetic
 # datasets to enhance the performance of models without jeopardizing privacy". The paper has no number for it.
 # Ours: the same training on real rows, and on real rows with as many invented ones (copula, epsilon 1) beside
-# them. Three draws of a twentieth of the patients, where help would be most welcome, and differences draw by draw:
+# them. Two draws of a twentieth of the patients, where help would be most welcome, and differences draw by draw:
 
 # %% tags=["deep"]
 work = dict(rounds=20, local_steps=10, batch_size=64, lr=0.2, hidden=(32,))
 plain, augmented = [], []
-for k in range(3):
+for k in range(2):
     frames = [h.train.sample(frac=0.05, random_state=k) for h in federation.hospitals]
     plain.append(federation.replace_train(frames))
     about = dict(method="copula", privacy=promise, aggregator=secagg.PrivateSum(), seed=k)
@@ -1062,7 +1062,7 @@ gains = ", ".join(f"{gain:+.4f}" for gain in beside - without)
 print(f"AUC of real rows alone {without.mean():.3f}; with invented ones beside them {gains}")
 
 # %% [markdown] tags=["deep"]
-# Three draws say little; the bench repeats it on ten splits, and with all patients (`--only augmentation`): the
+# Two draws say little; the bench repeats it on ten splits, and with all patients (`--only augmentation`): the
 # gain was +.001 ± .003 with all of them, and -.028 ± .035 with a twentieth.
 #
 # Invented rows are made from the same patients: they cannot know more than these did, and under a promise they know
