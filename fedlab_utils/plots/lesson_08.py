@@ -67,7 +67,7 @@ def critic_or_sum(
     left.set(yscale="log", ylabel="noise of one (lengths of a record)")
     for axis in (left.xaxis, left.yaxis):
         low, high = axis.get_view_interval()
-        each = (1, 3) if high > 30 * low else (1, 2, 5)
+        each = (1, 3) if high > 30 * low else (1, 2, 5) if high > 5 * low else (1, 1.5, 2, 3, 4, 5, 7)
         ticks = [t for decade in range(-2, 5) for t in (k * 10.0**decade for k in each) if low <= t <= high]
         axis.set_ticks(ticks, [f"{t:,g}" for t in ticks])
         axis.set_ticks([], minor=True)

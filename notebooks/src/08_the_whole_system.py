@@ -334,7 +334,7 @@ display(lost.loc[list(kinds.values())].round(3))
 # $$\frac{1}{z^2} = \sum_{t=1}^{T} \frac{1}{z_t^2} \quad\Rightarrow\quad z_t = z \sqrt T$$
 #
 # A sum looks once. Here is the noise of one step over the number of steps, and a private GAN while it learns
-# (three of them, epsilon 3 each, 20 critic steps, each on a quarter of the patients), beside the sum at epsilon 1:
+# (three of them, epsilon 3 each, 10 critic steps, each on a quarter of the patients), beside the sum at epsilon 1:
 
 # %%
 steps = (1, 10, 100, 1000, 10_000)
@@ -349,24 +349,24 @@ def so_far(gan):
 three = privacy.RecordDP(epsilon=3, secure=False)
 about = dict(privacy=three, aggregator=secagg.PrivateSum(), n_models=3, seed=0)
 gan = synth.fit_federated(
-    federation, method="dp_gan", steps=20, every=10, on_step=so_far, **about
+    federation, method="dp_gan", steps=10, every=5, on_step=so_far, **about
 )
 beside = {"real rows": of_real, "one sum, ε = 1": np.mean(scores), "a coin": 0.5}
 print(gan.about["training"])
 print(f"epsilon of one GAN {3}, of the three on display {gan.ledger.epsilon():.1f}")
 plots.show(
-    plots.critic_or_sum(noise, ([10, 20], np.array(curve)), beside),
+    plots.critic_or_sum(noise, ([5, 10], np.array(curve)), beside),
     alt="Left: noise of one step over the number of steps on logarithmic axes, two rising lines. "
-    "Right: AUC of the private GAN with a wide band over 10 to 20 critic steps, below the lines "
+    "Right: AUC of the private GAN with a wide band over 5 to 10 critic steps, below the lines "
     "of the sum and of real rows.",
 )
 
 # %% [markdown]
-# Read three things. With 20 steps the noise of each is twice the clip length (the line above the figure names it). The
-# picture's 6 is for looks at everybody; a step here looks at a quarter of the patients, whose sum is a quarter as large,
-# so against it the noise is larger still. What comes out lies near a coin, but that is no verdict about noise yet: 20
-# steps are few, and this GAN has hardly begun. And the ledger adds up: who trains three and shows the best has spent
-# what all three cost.
+# Read three things. With 10 steps the noise of each is 1.7 times the clip length (the line above the figure names it).
+# The picture's 4 is for looks at everybody; a step here looks at a quarter of the patients, whose sum is a quarter as
+# large, so against it the noise is larger still. What comes out lies near a coin, but that is no verdict about noise
+# yet: 10 steps are few, and this GAN has hardly begun. And the ledger adds up: who trains three and shows the best has
+# spent what all three cost.
 #
 # What does noise cost, and what was never learnt? The bench puts a training with hardly any noise beside (`--only
 # critics`; AUC of three GANs, mean ± standard deviation; each with its epsilon for the whole training, delta $10^{-5}$,
@@ -953,7 +953,7 @@ def private_gan(show, steps, epsilon, start):
 widgets.lab(
     private_gan,
     title="A private GAN, longer",
-    steps=widgets.slider(20, 300, 20, log=True, label="Critic steps"),
+    steps=widgets.slider(10, 300, 10, log=True, label="Critic steps"),
     epsilon=widgets.slider(1.0, 10.0, 3.0, log=True, label="Epsilon of each"),
     start=widgets.choice(["from scratch", "warm start"], label="Start"),
 )

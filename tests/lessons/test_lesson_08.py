@@ -297,7 +297,7 @@ def test_a_gan_that_has_not_begun_has_no_line():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["real"]
 
 
-@pytest.mark.parametrize("longest", [20, 40, 400, 10_000])
+@pytest.mark.parametrize("longest", [10, 15, 20, 40, 400, 10_000])
 def test_noise_over_steps_has_several_numbers_on_each_axis(longest):
     """At epsilon 3, as the lab of the long GAN draws it."""
     noise = {"e": ((1, longest), (1.5, 1.5 * longest**0.5))}
