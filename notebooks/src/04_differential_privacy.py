@@ -766,7 +766,7 @@ def budgets_and_prices(show, epsilon, clip, batch, rounds, hidden):
 
     def tick(so_far):
         turn = max(one.rounds for one in so_far.values())
-        if epsilon in so_far and turn == max(1, rounds // 10):
+        if epsilon in so_far and turn == 1:
             draw(runs | so_far)
         show.tick((len(runs) + len(so_far) * turn / rounds) / len(wanted))
 
