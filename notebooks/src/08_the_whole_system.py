@@ -334,7 +334,8 @@ display(lost.loc[list(kinds.values())].round(3))
 # $$\frac{1}{z^2} = \sum_{t=1}^{T} \frac{1}{z_t^2} \quad\Rightarrow\quad z_t = z \sqrt T$$
 #
 # A sum looks once. Here is the noise of one step over the number of steps, and a private GAN while it learns
-# (three of them, epsilon 3 each, 10 critic steps, each on a quarter of the patients), beside the sum at epsilon 1:
+# (three of them, epsilon 3 each for 10 critic steps, each on a quarter of the patients), beside the sum at epsilon 1; all
+# at delta $10^{-5}$, for one record present or blank:
 
 # %%
 steps = (1, 10, 100, 1000, 10_000)
